@@ -1,0 +1,52 @@
+//go:build linux || darwin
+
+package fsx
+
+import (
+	"errors"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// openNonblock keeps the open of a FIFO from waiting for a writer; it has no effect on regular files.
+const openNonblock = syscall.O_NONBLOCK
+
+const errTooLarge = syscall.EFBIG
+
+// FreeSpace returns the bytes that an unprivileged process can still write to the file system of dir.
+func FreeSpace(dir string) (uint64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, Wrap(err, dir, "ask for the free space")
+	}
+	return st.Bavail * uint64(st.Bsize), nil
+}
+
+// syncDir makes the names in dir durable. Some file systems cannot sync a directory and say EINVAL or ENOTSUP; there is
+// nothing more to do on those.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	err = d.Sync()
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTSUP) {
+		return nil
+	}
+	return err
+}
+
+func mapFile(f *os.File, size int) ([]byte, error) {
+	return unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ, unix.MAP_SHARED)
+}
+
+func unmap(b []byte) error { return unix.Munmap(b) }
+
+// Advice may fail on odd file systems, with no consequence.
+
+func adviseWillNeed(b []byte) { _ = unix.Madvise(b, unix.MADV_WILLNEED) }
+
+func adviseDontNeed(b []byte) { _ = unix.Madvise(b, unix.MADV_DONTNEED) }

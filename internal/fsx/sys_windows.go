@@ -1,0 +1,55 @@
+package fsx
+
+import (
+	"errors"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/windows"
+)
+
+// openNonblock is not needed: a path that names a pipe fails to open as a file.
+const openNonblock = 0
+
+const errTooLarge = windows.ERROR_FILE_TOO_LARGE
+
+// FreeSpace returns the bytes that this user can still write to the volume of dir.
+func FreeSpace(dir string) (uint64, error) {
+	name, err := windows.UTF16PtrFromString(dir)
+	if err != nil {
+		return 0, Wrap(err, dir, "ask for the free space")
+	}
+	var free uint64
+	if err := windows.GetDiskFreeSpaceEx(name, &free, nil, nil); err != nil {
+		return 0, Wrap(err, dir, "ask for the free space")
+	}
+	return free, nil
+}
+
+// syncDir does nothing: Windows cannot flush a directory, and NTFS journals its names.
+func syncDir(string) error { return nil }
+
+// exchange cannot be done on Windows.
+func exchange(a, b string) error { return errors.ErrUnsupported }
+
+func mapFile(f *os.File, size int) ([]byte, error) {
+	h, err := windows.CreateFileMapping(windows.Handle(f.Fd()), nil, windows.PAGE_READONLY, 0, 0, nil)
+	if err != nil {
+		return nil, os.NewSyscallError("CreateFileMapping", err)
+	}
+	defer windows.CloseHandle(h) // the view keeps the mapping
+	addr, err := windows.MapViewOfFile(h, windows.FILE_MAP_READ, 0, 0, uintptr(size))
+	if err != nil {
+		return nil, os.NewSyscallError("MapViewOfFile", err)
+	}
+	// The address is not of the Go heap, so reading it as a pointer is safe; vet only knows this form of saying so.
+	return unsafe.Slice((*byte)(*(*unsafe.Pointer)(unsafe.Pointer(&addr))), size), nil
+}
+
+func unmap(b []byte) error { return windows.UnmapViewOfFile(uintptr(unsafe.Pointer(&b[0]))) }
+
+// Windows manages the pages of a view by itself.
+
+func adviseWillNeed([]byte) {}
+
+func adviseDontNeed([]byte) {}

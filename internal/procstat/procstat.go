@@ -1,0 +1,2 @@
+// Package procstat reads what the operating system knows of this process.
+package procstat

@@ -1,0 +1,22 @@
+//go:build unix
+
+package procstat
+
+import (
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// PeakRSS returns the largest resident set of this process so far, in bytes, or 0 where it is not known. It counts pages
+// of mapped files as well.
+func PeakRSS() int64 {
+	var u unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	if runtime.GOOS == "darwin" {
+		return int64(u.Maxrss)
+	}
+	return int64(u.Maxrss) * 1024
+}

@@ -1,0 +1,23 @@
+package checkpoint
+
+import (
+	"runtime/debug"
+
+	"shira/internal/fault"
+)
+
+// guard runs read, which touches the mapping of the file at path. When the file was shortened under the mapping, the
+// memory fault becomes an error instead of the end of the process.
+func guard(path string, read func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case interface{ Addr() uintptr }: // the runtime's error for a memory fault
+			err = fault.New(fault.Environment, path, "became shorter while it was read")
+		default:
+			panic(r)
+		}
+	}()
+	return read()
+}

@@ -1,0 +1,169 @@
+package kernel
+
+import "math"
+
+// The reference of every kernel: short, obviously right, and what runs where no assembly exists. "rows × Block" operands
+// are contiguous; cols is a vector of one value per token of a block.
+
+// refGemm computes C (m×n) = A·B, or C += A·B with acc; A is m×k with element (i,p) at a[i·lda+p], or at a[p·lda+i] with
+// transA; B is k×n with rows ldb apart, C with rows ldc apart. Sums run over p in order, from zero, and are added to C
+// last, so that a column's value does not depend on n or on its neighbours.
+func refGemm(m, n, k int, a []float32, lda int, transA bool, b []float32, ldb int, c []float32, ldc int, acc bool) {
+	var sum [Block]float32
+	rs, ps := lda, 1
+	if transA {
+		rs, ps = 1, lda
+	}
+	for i := range m {
+		s := sum[:n]
+		clear(s)
+		for p := range k {
+			v := a[i*rs+p*ps]
+			for j, w := range b[p*ldb:][:n] {
+				s[j] += v * w
+			}
+		}
+		row := c[i*ldc:][:n]
+		if acc {
+			for j, v := range s {
+				row[j] += v
+			}
+		} else {
+			copy(row, s)
+		}
+	}
+}
+
+// refSddmmRow computes out[i] = Σ_b Σ_t dy[b][t]·x[b][cols[i]][t] over nb blocks; consecutive blocks of dy lie dyStep
+// values apart, of x xStep.
+func refSddmmRow(cols []int32, dy []float32, dyStep int, x []float32, xStep, nb int, out []float32) {
+	for i, c := range cols {
+		var s float32
+		for b := range nb {
+			d := dy[b*dyStep:][:Block]
+			for t, v := range x[b*xStep+int(c)*Block:][:Block] {
+				s += d[t] * v
+			}
+		}
+		out[i] = s
+	}
+}
+
+// refDotCols adds Σ_f x[f,t]·y[f,t] to out[t]; x and y are rows × Block.
+func refDotCols(x, y []float32, out *[Block]float32) {
+	for f := 0; f < len(x); f += Block {
+		for t := range out {
+			out[t] += x[f+t] * y[f+t]
+		}
+	}
+}
+
+// refDotCols3 adds Σ_f w[f]·x[f,t]·y[f,t] to out[t].
+func refDotCols3(w, x, y []float32, out *[Block]float32) {
+	for f, wf := range w {
+		for t := range out {
+			out[t] += wf * x[f*Block+t] * y[f*Block+t]
+		}
+	}
+}
+
+// refNorm writes y[f,t] = x[f,t]·r[t]·w[f].
+func refNorm(w, x []float32, r *[Block]float32, y []float32) {
+	for f, wf := range w {
+		for t := range r {
+			y[f*Block+t] = x[f*Block+t] * r[t] * wf
+		}
+	}
+}
+
+// refNormBackward adds w[f]·dy[f,t]·r[t] − x[f,t]·c[t] to dx[f,t].
+func refNormBackward(w, x, dy []float32, r, c *[Block]float32, dx []float32) {
+	for f, wf := range w {
+		for t := range r {
+			i := f*Block + t
+			dx[i] += wf*dy[i]*r[t] - x[i]*c[t]
+		}
+	}
+}
+
+// refMaxCols raises out[t] to max_f x[f,t].
+func refMaxCols(x []float32, out *[Block]float32) {
+	for f := 0; f < len(x); f += Block {
+		for t := range out {
+			out[t] = max(out[t], x[f+t])
+		}
+	}
+}
+
+// refExpCols replaces x[f,t] by exp(x[f,t]·scale − shift[t]) and adds the results to sum[t], in order of f.
+func refExpCols(x []float32, scale float32, shift, sum *[Block]float32) {
+	for f := 0; f < len(x); f += Block {
+		for t := range sum {
+			v := float32(math.Exp(float64(x[f+t]*scale - shift[t])))
+			x[f+t] = v
+			sum[t] += v
+		}
+	}
+}
+
+// refScaleCols multiplies x[f,t] by r[t].
+func refScaleCols(x []float32, r *[Block]float32) {
+	for f := 0; f < len(x); f += Block {
+		for t, v := range r {
+			x[f+t] *= v
+		}
+	}
+}
+
+// refSoftmaxBackward replaces dp[f,t] by p[f,t]·(dp[f,t] − delta[t])·scale.
+func refSoftmaxBackward(p, dp []float32, delta *[Block]float32, scale float32) {
+	for f := 0; f < len(p); f += Block {
+		for t, d := range delta {
+			dp[f+t] = p[f+t] * (dp[f+t] - d) * scale
+		}
+	}
+}
+
+// refSwiGLU writes y = gate·σ(gate)·up, element by element.
+func refSwiGLU(gate, up, y []float32) {
+	for i, g := range gate {
+		y[i] = g * sigmoid(g) * up[i]
+	}
+}
+
+// refSwiGLUBackward writes the gradients of SwiGLU with respect to gate and up, given dy.
+func refSwiGLUBackward(gate, up, dy, dgate, dup []float32) {
+	for i, g := range gate {
+		s := sigmoid(g)
+		d, u := dy[i], up[i]
+		dup[i] = d * g * s
+		dgate[i] = d * u * s * (1 + g*(1-s))
+	}
+}
+
+func sigmoid(x float32) float32 { return float32(1 / (1 + math.Exp(-float64(x)))) }
+
+// refRotate turns pairs (x1, x2) by the angle of cos and sin: x1' = x1·cos − x2·sin, x2' = x2·cos + x1·sin, in place.
+func refRotate(x1, x2, cos, sin []float32) {
+	for i, a := range x1 {
+		b := x2[i]
+		x1[i] = a*cos[i] - b*sin[i]
+		x2[i] = b*cos[i] + a*sin[i]
+	}
+}
+
+// refTranspose writes dst[t·ldd+f] = src[f·Block+t] for f < rows, t < Block.
+func refTranspose(rows int, src, dst []float32, ldd int) {
+	for f := range rows {
+		for t, v := range src[f*Block:][:Block] {
+			dst[t*ldd+f] = v
+		}
+	}
+}
+
+// refAccumulate adds x to y.
+func refAccumulate(y, x []float32) {
+	for i, v := range x {
+		y[i] += v
+	}
+}

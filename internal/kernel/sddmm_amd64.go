@@ -1,0 +1,29 @@
+package kernel
+
+// sddmm is sddmmGo for n of 1, 2 or 4 blocks. It touches the last values of dy and x, so that the assembly, which checks
+// no bounds, stays within them as long as the columns do.
+func sddmm(n int, ptr []int, cols []int32, dy []float32, dyStep int, x []float32, xStep int, out []float32) {
+	rows := len(ptr) - 1
+	_ = dy[(n-1)*dyStep+rows*Block-1]
+	_ = x[(n-1)*xStep]
+	_ = out[len(cols)+sddmmSlack-1]
+	if rows == 0 || len(cols) == 0 {
+		return
+	}
+	switch {
+	case active == isAVX512 && n == 4:
+		sddmm4AVX512(rows, &ptr[0], &cols[0], &dy[0], dyStep, &x[0], xStep, &out[0])
+	case active == isAVX512 && n == 2:
+		sddmm2AVX512(rows, &ptr[0], &cols[0], &dy[0], dyStep, &x[0], xStep, &out[0])
+	case active == isAVX512:
+		sddmm1AVX512(rows, &ptr[0], &cols[0], &dy[0], dyStep, &x[0], xStep, &out[0])
+	case active == isAVX2 && n == 4:
+		sddmm4AVX2(rows, &ptr[0], &cols[0], &dy[0], dyStep, &x[0], xStep, &out[0])
+	case active == isAVX2 && n == 2:
+		sddmm2AVX2(rows, &ptr[0], &cols[0], &dy[0], dyStep, &x[0], xStep, &out[0])
+	case active == isAVX2:
+		sddmm1AVX2(rows, &ptr[0], &cols[0], &dy[0], dyStep, &x[0], xStep, &out[0])
+	default:
+		sddmmGo(n, ptr, cols, dy, dyStep, x, xStep, out)
+	}
+}

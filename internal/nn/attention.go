@@ -1,0 +1,267 @@
+package nn
+
+import (
+	"math"
+	"sync"
+
+	G "gorgonia.org/gorgonia"
+
+	"shira/internal/kernel"
+)
+
+// Heads is the shape of causal grouped-query attention.
+type Heads struct {
+	Query, KV, Size int   // number of query heads, of key/value heads (dividing Query), and features of a head
+	Rope            *Rope // nil for none
+}
+
+const blk = kernel.Block
+
+// minusInf is what no score is below.
+var minusInf = func() (v [blk]float32) {
+	for i := range v {
+		v[i] = float32(math.Inf(-1))
+	}
+	return v
+}()
+
+// Attention is causal softmax(QKᵀ/√d)·V for qkv = [queries; keys; values] stacked, with rotary positions applied to
+// queries and keys. Each sequence of the batch attends to itself only. Scores exist for 32 queries of one head at a time;
+// what is kept for the backward pass is one log-sum-exp per query and head.
+func (g *Graph) Attention(qkv *Var, h Heads) (*Var, error) {
+	a := &attention{g: g, h: h, qkv: qkv}
+	y := &Var{rows: h.Query * h.Size, needGrad: qkv.needGrad}
+	a.y = y
+	y.act.buf = g.own(y.rows, &g.mem.heads)
+	g.heads = h
+	fwd := newOp("attention", activationType, nominal(y.rows), func(in []G.Value) (G.Value, error) {
+		a.forward(values(in[0], qkv.rows), y.act.buf.get(g.blocks, y.rows))
+		return y.act.buf.value, nil
+	})
+	fwd.wrt = []bool{qkv.needGrad}
+	fwd.diff = func(grad *G.Node) (G.Nodes, error) {
+		bwd := newOp("attention backward", activationType, nominal(qkv.rows), func(in []G.Value) (G.Value, error) {
+			x, err := qkv.act.again()
+			if err != nil {
+				return nil, err
+			}
+			a.backward(x, values(in[0], y.rows), g.mem.dQKV.get(g.blocks, qkv.rows))
+			return g.mem.dQKV.value, nil
+		})
+		g.mem.dQKV.reserve(qkv.rows)
+		d, err := bwd.apply(grad)
+		return G.Nodes{d}, err
+	}
+	var err error
+	y.node, err = fwd.apply(qkv.node)
+	return y, err
+}
+
+type attention struct {
+	g      *Graph
+	h      Heads
+	qkv, y *Var
+	lse    []float32 // (query heads, tokens): log Σ exp of the scaled scores
+}
+
+// scratch is one worker's memory for one sequence and key/value head. d is the head size, n the sequence's blocks.
+type scratch struct {
+	k, v     []float32 // d × 32n, as matrices for the products over keys
+	q, dq    []float32 // d × 32, one block
+	o, do    []float32 // d × 32
+	qT, doT  []float32 // 32 × width: the block's tokens before its features
+	p, dp    []float32 // keys × 32: scores of a block of queries
+	dk, dv   []float32 // panels of 32 features, each 32n × 32
+	delta    [blk]float32
+	maxima   [blk]float32
+	sum, lse [blk]float32
+}
+
+// scratchRows is the width of a worker's scratch memory per token of the longest sequence, for the backward pass, which
+// needs the most: keys, values and their gradients, and two blocks of scores.
+func (h Heads) scratchRows() int { return 2*h.Size + 2*panelWidth(h.Size) + 2*blk }
+
+// attentionScratch hands scratch memory to workers; there are never more pieces than workers.
+type attentionScratch struct {
+	mu   sync.Mutex
+	free []*scratch
+}
+
+func (p *attentionScratch) get() *scratch {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n := len(p.free); n > 0 {
+		s := p.free[n-1]
+		p.free = p.free[:n-1]
+		return s
+	}
+	return &scratch{}
+}
+
+func (p *attentionScratch) put(s *scratch) {
+	p.mu.Lock()
+	p.free = append(p.free, s)
+	p.mu.Unlock()
+}
+
+func grow(s *[]float32, n int) []float32 {
+	if cap(*s) < n {
+		*s = make([]float32, n)
+	}
+	*s = (*s)[:n]
+	return *s
+}
+
+// tasks calls f for every sequence and key/value head, in parallel. start is the sequence's first token.
+func (a *attention) tasks(f func(s *scratch, start, length, kv int)) {
+	lengths := a.g.batch.Lengths
+	starts := make([]int, len(lengths))
+	for i := 1; i < len(lengths); i++ {
+		starts[i] = starts[i-1] + lengths[i-1]
+	}
+	kernel.Parallel(len(lengths)*a.h.KV, func(i int) {
+		s := a.g.attn.get()
+		defer a.g.attn.put(s)
+		f(s, starts[i/a.h.KV], lengths[i/a.h.KV], i%a.h.KV)
+	})
+}
+
+func (a *attention) scale() float32 { return float32(1 / math.Sqrt(float64(a.h.Size))) }
+
+// forward writes the attention's output for qkv to y. Padding tokens get zeros.
+func (a *attention) forward(qkv, y kernel.Tensor) {
+	h, d := a.h, a.h.Size
+	total := len(a.g.batch.IDs)
+	if a.y.needGrad {
+		grow(&a.lse, h.Query*total)
+	}
+	clearPadding(y, total)
+	a.tasks(func(s *scratch, start, length, kv int) {
+		a.loadKV(s, qkv, start, length, kv)
+		ld := kernel.Blocks(length) * blk
+		for head := kv * (h.Query / h.KV); head < (kv+1)*(h.Query/h.KV); head++ {
+			for b := range ld / blk {
+				a.loadQ(s, qkv, start, length, head, b)
+				keys := a.scores(s, b, length, ld)
+				s.maxima = minusInf
+				kernel.MaxCols(s.p, &s.maxima)
+				scale := a.scale()
+				for t := range s.maxima {
+					s.maxima[t] *= scale
+				}
+				clear(s.sum[:])
+				kernel.ExpCols(s.p, scale, &s.maxima, &s.sum)
+				o := grow(&s.o, d*blk)
+				kernel.Gemm(d, blk, keys, s.v, ld, false, s.p, blk, o, blk, false)
+				count := min(blk, length-b*blk)
+				if a.y.needGrad {
+					for t, v := range s.sum[:count] {
+						a.lse[head*total+start+b*blk+t] = s.maxima[t] + float32(math.Log(float64(v)))
+					}
+				}
+				for t, v := range s.sum {
+					s.sum[t] = 1 / v
+				}
+				kernel.ScaleCols(o, &s.sum)
+				store(o, y.Band(head*d, d), start+b*blk, count)
+			}
+		}
+	})
+}
+
+// loadKV gathers the rotated keys and the values of one sequence and head, d × 32n each.
+func (a *attention) loadKV(s *scratch, qkv kernel.Tensor, start, length, kv int) {
+	d, n := a.h.Size, kernel.Blocks(length)
+	k, v := grow(&s.k, d*n*blk), grow(&s.v, d*n*blk)
+	tile := grow(&s.q, d*blk)
+	for b := range n {
+		count := min(blk, length-b*blk)
+		load(qkv.Band((a.h.Query+kv)*d, d), start+b*blk, count, tile)
+		a.rotate(tile, b, n, false)
+		for f := range d {
+			copy(k[f*n*blk+b*blk:][:blk], tile[f*blk:])
+		}
+		load(qkv.Band((a.h.Query+a.h.KV+kv)*d, d), start+b*blk, count, tile)
+		for f := range d {
+			copy(v[f*n*blk+b*blk:][:blk], tile[f*blk:])
+		}
+	}
+}
+
+// loadQ gathers block b of one head's rotated queries to s.q, d × 32.
+func (a *attention) loadQ(s *scratch, qkv kernel.Tensor, start, length, head, b int) {
+	d := a.h.Size
+	load(qkv.Band(head*d, d), start+b*blk, min(blk, length-b*blk), grow(&s.q, d*blk))
+	a.rotate(s.q, b, kernel.Blocks(length), false)
+}
+
+func (a *attention) rotate(tile []float32, b, n int, inverse bool) {
+	if r := a.h.Rope; r != nil {
+		cos, sin := r.angles(n)
+		rotate(tile, cos, sin, b, inverse)
+	}
+}
+
+// scores writes q·k for query block b to s.p (keys × 32), −∞ where the key comes after the query, and returns the number
+// of keys.
+func (a *attention) scores(s *scratch, b, length, ld int) int {
+	keys := min((b+1)*blk, length)
+	p := grow(&s.p, keys*blk)
+	kernel.Gemm(keys, blk, a.h.Size, s.k, ld, true, s.q, blk, p, blk, false)
+	for j := b * blk; j < keys; j++ {
+		copy(p[j*blk:][:j-b*blk], minusInf[:])
+	}
+	return keys
+}
+
+// load copies tokens [first, first+count) of x to tile (rows × 32); the rest of the tile is zero.
+func load(x kernel.Tensor, first, count int, tile []float32) {
+	at := first % blk
+	n := min(count, blk-at)
+	src := x.Blk(first / blk)
+	if n == blk {
+		copy(tile, src)
+		return
+	}
+	clear(tile)
+	for f := range x.Rows {
+		copy(tile[f*blk:][:n], src[f*blk+at:])
+	}
+	if rest := count - n; rest > 0 {
+		src = x.Blk(first/blk + 1)
+		for f := range x.Rows {
+			copy(tile[f*blk+n:][:rest], src[f*blk:])
+		}
+	}
+}
+
+// store copies the first count tokens of tile (rows × 32) to tokens [first, first+count) of y.
+func store(tile []float32, y kernel.Tensor, first, count int) {
+	at := first % blk
+	n := min(count, blk-at)
+	dst := y.Blk(first / blk)
+	if n == blk {
+		copy(dst, tile)
+		return
+	}
+	for f := range y.Rows {
+		copy(dst[f*blk+at:][:n], tile[f*blk:])
+	}
+	if rest := count - n; rest > 0 {
+		dst = y.Blk(first/blk + 1)
+		for f := range y.Rows {
+			copy(dst[f*blk:][:rest], tile[f*blk+n:])
+		}
+	}
+}
+
+// clearPadding zeroes the tokens after the first n.
+func clearPadding(y kernel.Tensor, n int) {
+	if n%blk == 0 {
+		return
+	}
+	last := y.Blk(n / blk)
+	for f := range y.Rows {
+		clear(last[f*blk+n%blk:][:blk-n%blk])
+	}
+}

@@ -1,0 +1,78 @@
+package nn
+
+import (
+	"gorgonia.org/tensor"
+
+	"shira/internal/kernel"
+)
+
+// buffer is memory for one activation. It grows to the largest batch and is then reused: no allocation in steady state.
+type buffer struct {
+	data  []float32
+	value *tensor.Dense
+	rows  int
+	n     int
+	most  int // features of the widest activation that the graph will put here
+}
+
+// reserve announces an activation of the given number of features, for Graph.Memory, and returns the buffer.
+func (b *buffer) reserve(rows int) *buffer {
+	b.most = max(b.most, rows)
+	return b
+}
+
+// get returns the buffer as an activation of n blocks of rows features. Its contents are what the last user left.
+func (b *buffer) get(n, rows int) kernel.Tensor {
+	size := n * rows * kernel.Block
+	if cap(b.data) < size {
+		b.data = make([]float32, size)
+	}
+	if b.value == nil || b.n != n || b.rows != rows || len(b.data) != size {
+		b.data = b.data[:size]
+		b.n, b.rows = n, rows
+		b.value = tensor.New(tensor.WithShape(n, rows, kernel.Block), tensor.WithBacking(b.data))
+	}
+	return kernel.NewTensor(b.data, rows)
+}
+
+// activation is a value of the forward pass that the backward pass may need again. Where it is cheap to compute it is
+// not kept: it lives in a buffer shared by all layers, and recompute fills that again.
+type activation struct {
+	buf       *buffer
+	recompute func() error // nil where the buffer is the activation's own
+}
+
+// again returns the activation's value during the backward pass.
+func (a *activation) again() (kernel.Tensor, error) {
+	if a.recompute != nil {
+		if err := a.recompute(); err != nil {
+			return kernel.Tensor{}, err
+		}
+	}
+	return kernel.NewTensor(a.buf.data, a.buf.rows), nil
+}
+
+// all returns every buffer.
+func (m *shared) all() []*buffer {
+	return []*buffer{
+		&m.stream, &m.normed, &m.heads, &m.mlp, &m.act, &m.qkv,
+		&m.dStream, &m.dNormed, &m.dHeads, &m.dMLP, &m.dAct, &m.dQKV,
+	}
+}
+
+// own returns a buffer for an activation that the backward pass needs, or the shared one where there is none.
+func (g *Graph) own(rows int, share *buffer) *buffer {
+	if !g.training {
+		return share.reserve(rows)
+	}
+	b := (&buffer{}).reserve(rows)
+	g.kept = append(g.kept, b)
+	return b
+}
+
+// shared is the memory that all layers use in turn. Every chain of operators is linear, so that a layer's use has ended
+// before the next one's begins.
+type shared struct {
+	stream, normed, heads, mlp, act, qkv       buffer // forward
+	dStream, dNormed, dHeads, dMLP, dAct, dQKV buffer // gradients
+}

@@ -1,0 +1,253 @@
+package nn
+
+import (
+	"fmt"
+	"slices"
+
+	G "gorgonia.org/gorgonia"
+
+	"shira/internal/kernel"
+)
+
+// Weight is a matrix, out × in, row-major, in float32, as it lies in the checkpoint. At most one of Sparse and Dense
+// trains it.
+type Weight struct {
+	Name    string
+	Out, In int
+	Data    []float32
+	Bias    *Gain // one value per output, or nil
+
+	Sparse *Sparse
+	Dense  *Param // its Value is Data
+
+	Tied bool // the table of an embedding that is the output head as well
+}
+
+// Sparse trains some entries of a weight, in place (SHiRA, section 3): the weight holds base + value at them, so that
+// the forward and backward products do not know of it.
+type Sparse struct {
+	Ptr  []int   // the entries of row i are Ptr[i] … Ptr[i+1]
+	Cols []int32 // ascending in each row
+	Base []float32
+	Param
+}
+
+// NewSparse makes the entries at rows and cols, in row-major order, of w trainable, starting from the given values
+// (nil for zero). It writes base + value to the weight, whose Data it must own.
+func NewSparse(w *Weight, rows, cols []int32, values []float32) *Sparse {
+	k := len(rows)
+	s := &Sparse{Ptr: make([]int, w.Out+1), Cols: cols, Base: make([]float32, k)}
+	s.Name = w.Name
+	s.Value = make([]float32, k)
+	copy(s.Value, values)
+	for i, r := range rows {
+		s.Ptr[r+1]++
+		s.Base[i] = w.Data[int(r)*w.In+int(cols[i])]
+	}
+	for i := range w.Out {
+		s.Ptr[i+1] += s.Ptr[i]
+	}
+	w.Sparse = s
+	w.Sync()
+	return s
+}
+
+// Sync writes the trained values into the weight, after an optimizer step.
+func (w *Weight) Sync() {
+	s := w.Sparse
+	if s == nil {
+		return
+	}
+	for r := range w.Out {
+		row := w.Data[r*w.In:][:w.In]
+		for i := s.Ptr[r]; i < s.Ptr[r+1]; i++ {
+			row[s.Cols[i]] = s.Base[i] + s.Value[i]
+		}
+	}
+}
+
+// linearKind says where a projection stands in the layer, and so which shared memory it uses.
+type linearKind struct {
+	out, dIn func(*shared) *buffer
+}
+
+var (
+	// QKV projects the normed stream to queries, keys and values.
+	QKV = linearKind{func(m *shared) *buffer { return &m.qkv }, func(m *shared) *buffer { return &m.dNormed }}
+	// GateUp projects the normed stream to the two inputs of SwiGLU.
+	GateUp = linearKind{func(m *shared) *buffer { return &m.mlp }, func(m *shared) *buffer { return &m.dNormed }}
+	// Out projects the attention's output back to the stream.
+	Out = linearKind{func(m *shared) *buffer { return &m.stream }, func(m *shared) *buffer { return &m.dHeads }}
+	// Down projects SwiGLU's output back to the stream.
+	Down = linearKind{func(m *shared) *buffer { return &m.stream }, func(m *shared) *buffer { return &m.dAct }}
+)
+
+// Linear is y = [W₁; W₂; …]·x + bias, the outputs of the weights stacked. With a residual r it is y = r + W·x + bias,
+// and closes the block that the norm of r opened.
+func (g *Graph) Linear(kind linearKind, x, residual *Var, weights ...*Weight) (*Var, error) {
+	l := &linear{g: g, kind: kind, x: x, residual: residual, weights: weights}
+	y := &Var{needGrad: x.needGrad || residual != nil && residual.needGrad}
+	inputs, wrt := []*G.Node{x.node}, []bool{x.needGrad}
+	if residual != nil {
+		inputs, wrt = append(inputs, residual.node), append(wrt, false)
+	}
+	for _, w := range weights {
+		if w.In != x.rows {
+			return nil, fmt.Errorf("%s takes %d features, not %d", w.Name, w.In, x.rows)
+		}
+		y.rows += w.Out
+		for _, p := range g.paramsOf(w) {
+			inputs, wrt = append(inputs, g.param(p)), append(wrt, true)
+			l.params = append(l.params, p)
+		}
+	}
+	y.needGrad = y.needGrad || len(l.params) > 0
+	l.y = y
+	y.act.buf = g.own(y.rows, kind.out(&g.mem))
+	fwd := newOp("linear "+weights[0].Name, activationType, nominal(y.rows), l.forward)
+	fwd.wrt, fwd.diff = wrt, l.diff
+	var err error
+	y.node, err = fwd.apply(inputs...)
+	return y, err
+}
+
+// paramsOf returns what the graph trains of w.
+func (g *Graph) paramsOf(w *Weight) []*Param {
+	var all []*Param
+	if w.Sparse != nil {
+		all = append(all, &w.Sparse.Param)
+	}
+	all = append(all, w.Dense)
+	if w.Bias != nil {
+		all = append(all, w.Bias.Dense)
+	}
+	return slices.DeleteFunc(all, func(p *Param) bool { return g.trained(p) == nil })
+}
+
+type linear struct {
+	g              *Graph
+	kind           linearKind
+	x, residual, y *Var
+	weights        []*Weight
+	params         []*Param
+}
+
+func (l *linear) forward(in []G.Value) (G.Value, error) {
+	x := values(in[0], l.x.rows)
+	y := l.y.act.buf.get(x.N(), l.y.rows)
+	acc := false
+	if l.residual != nil {
+		// When nothing is kept the stream is one buffer, and the sum is in place.
+		if r := values(in[1], l.y.rows); &r.Data[0] != &y.Data[0] {
+			copy(y.Data, r.Data)
+		}
+		acc = true
+	}
+	off := 0
+	for _, w := range l.weights {
+		band := y.Band(off, w.Out)
+		if w.Bias != nil {
+			addBias(w.Bias.Data, band, acc)
+		}
+		kernel.MatMul(w.Data, false, x, band, acc || w.Bias != nil)
+		off += w.Out
+	}
+	return l.y.act.buf.value, nil
+}
+
+func (l *linear) diff(grad *G.Node) (G.Nodes, error) {
+	if l.residual != nil && l.residual.needGrad {
+		l.residual.residual = grad
+	}
+	out := nominal(l.x.rows)
+	d, err := newOp("linear backward "+l.weights[0].Name, activationType, out, l.backward).apply(grad)
+	if err != nil {
+		return nil, err
+	}
+	grads := G.Nodes{nil}
+	if l.x.needGrad {
+		grads[0] = d
+		l.kind.dIn(&l.g.mem).reserve(l.x.rows)
+	}
+	if l.residual != nil {
+		grads = append(grads, nil)
+	}
+	for _, p := range l.params {
+		dp, err := l.g.gradOf(p, d)
+		if err != nil {
+			return nil, err
+		}
+		grads = append(grads, dp)
+	}
+	return grads, nil
+}
+
+// backward writes the gradients of the trained parameters and returns dx, or dy itself where nothing needs dx.
+func (l *linear) backward(in []G.Value) (G.Value, error) {
+	dy := values(in[0], l.y.rows)
+	if len(l.params) > 0 {
+		x, err := l.x.act.again()
+		if err != nil {
+			return nil, err
+		}
+		off := 0
+		for _, w := range l.weights {
+			w.gradients(dy.Band(off, w.Out), x)
+			off += w.Out
+		}
+	}
+	if !l.x.needGrad {
+		return in[0], nil
+	}
+	buf := l.kind.dIn(&l.g.mem)
+	dx := buf.get(dy.N(), l.x.rows)
+	off := 0
+	for i, w := range l.weights {
+		kernel.MatMul(w.Data, true, dy.Band(off, w.Out), dx, i > 0)
+		off += w.Out
+	}
+	return buf.value, nil
+}
+
+// gradients writes the gradients of w's trained parameters for the outputs' gradient dy and the inputs x.
+func (w *Weight) gradients(dy, x kernel.Tensor) {
+	if s := w.Sparse; s != nil {
+		kernel.Sddmm(s.Ptr, s.Cols, dy, x, s.Grad)
+	}
+	if w.Dense != nil {
+		kernel.GradDense(dy, x, w.Dense.Grad, false)
+	}
+	if w.Bias != nil && w.Bias.Dense != nil {
+		biasBackward(dy, w.Bias.Dense.Grad)
+	}
+}
+
+// addBias writes bias[f] to every token of y, or adds it.
+func addBias(bias []float32, y kernel.Tensor, acc bool) {
+	kernel.Parallel(y.N(), func(b int) {
+		blk := y.Blk(b)
+		for f, v := range bias {
+			row := blk[f*kernel.Block:][:kernel.Block]
+			for t := range row {
+				if acc {
+					row[t] += v
+				} else {
+					row[t] = v
+				}
+			}
+		}
+	})
+}
+
+// biasBackward writes db[f] = Σ_t dy[f,t].
+func biasBackward(dy kernel.Tensor, db []float32) {
+	for f := range db {
+		var s float32
+		for b := range dy.N() {
+			for _, v := range dy.Blk(b)[f*kernel.Block:][:kernel.Block] {
+				s += v
+			}
+		}
+		db[f] = s
+	}
+}

@@ -1,0 +1,226 @@
+package nn
+
+import (
+	"fmt"
+	"math"
+
+	G "gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
+
+	"shira/internal/kernel"
+)
+
+const (
+	// logitsBytes bounds the memory of the logits that exist at a time.
+	logitsBytes = 32 << 20
+	// expRows is how many vocabulary entries are summed in float32 before the sum goes on in float64.
+	expRows = 512
+)
+
+// CrossEntropy is the sum over counted positions of −log softmax(head·x)[target], times the batch's Scale. Only counted
+// positions are projected to logits, a few blocks of them at a time, and each block's gradient is taken while its logits
+// exist.
+func (g *Graph) CrossEntropy(x *Var, head *Weight) (*Var, error) {
+	if head.In != x.rows {
+		return nil, fmt.Errorf("%s takes %d features, not %d", head.Name, head.In, x.rows)
+	}
+	c := &crossEntropy{g: g, head: head, rows: x.rows, needGrad: x.needGrad}
+	g.vocab = head.Out
+	inputs := []*G.Node{x.node}
+	// A head tied to the embedding's table shares its parameter: the loss adds to the gradient, the embedding, whose
+	// backward pass comes last, returns it.
+	if g.trained(head.Dense) != nil && !head.Tied {
+		inputs = append(inputs, g.param(head.Dense))
+	}
+	loss := G.NewF32(0)
+	fwd := newOp("cross-entropy", scalarType, tensor.ScalarShape(), func(in []G.Value) (G.Value, error) {
+		if err := c.forward(values(in[0], x.rows)); err != nil {
+			return nil, err
+		}
+		*loss = G.F32(g.result.Loss * g.batch.Scale)
+		return loss, nil
+	})
+	fwd.wrt = []bool{x.needGrad, true}[:len(inputs)]
+	fwd.diff = func(grad *G.Node) (G.Nodes, error) {
+		g.mem.dNormed.reserve(x.rows)
+		bwd := newOp("cross-entropy backward", activationType, nominal(x.rows), func([]G.Value) (G.Value, error) {
+			if !x.needGrad {
+				g.mem.dNormed.get(g.blocks, x.rows)
+			}
+			return g.mem.dNormed.value, nil
+		})
+		d, err := bwd.apply(c.node, grad)
+		if err != nil {
+			return nil, err
+		}
+		grads := G.Nodes{nil}
+		if x.needGrad {
+			grads[0] = d
+		}
+		if len(inputs) > 1 {
+			dp, err := g.gradOf(head.Dense, d)
+			if err != nil {
+				return nil, err
+			}
+			grads = append(grads, dp)
+		}
+		return grads, nil
+	}
+	v := &Var{rows: 1, needGrad: true}
+	var err error
+	v.node, err = fwd.apply(inputs...)
+	c.node = v.node
+	return v, err
+}
+
+// Logits is head·x for every position, features (the vocabulary) before tokens like any activation. Training and scoring
+// never need all of them at once; see CrossEntropy.
+func (g *Graph) Logits(x *Var, head *Weight) (*Var, error) {
+	v := &Var{rows: head.Out}
+	v.act.buf = &buffer{}
+	o := newOp("logits", activationType, nominal(head.Out), func(in []G.Value) (G.Value, error) {
+		xs := values(in[0], x.rows)
+		kernel.MatMul(head.Data, false, xs, v.act.buf.get(xs.N(), head.Out), false)
+		return v.act.buf.value, nil
+	})
+	var err error
+	v.node, err = o.apply(x.node)
+	return v, err
+}
+
+// Value returns what the last Run computed for v, valid until the next.
+func (v *Var) Value() kernel.Tensor { return kernel.NewTensor(v.act.buf.data, v.rows) }
+
+type crossEntropy struct {
+	g        *Graph
+	node     *G.Node
+	head     *Weight
+	rows     int
+	needGrad bool
+
+	positions []int32 // the counted ones
+	targets   []int32
+	nll       []float32
+	logits    buffer
+	x, dx     buffer // the counted positions of the chunk, side by side
+}
+
+// forward computes the loss and, in training, its gradient with respect to x and the head.
+func (c *crossEntropy) forward(x kernel.Tensor) error {
+	g := c.g
+	c.positions, c.targets = c.positions[:0], c.targets[:0]
+	for p, t := range g.batch.Targets {
+		if t == Ignore {
+			continue
+		}
+		if t < 0 || int(t) >= c.head.Out {
+			return fmt.Errorf("target %d at position %d is outside the vocabulary of %d", t, p, c.head.Out)
+		}
+		c.positions, c.targets = append(c.positions, int32(p)), append(c.targets, t)
+	}
+	n := len(c.positions)
+	c.nll = grow(&c.nll, n)
+	gradients := g.training && (c.needGrad || c.head.Dense != nil)
+	var dx kernel.Tensor
+	if gradients && c.needGrad {
+		dx = g.mem.dNormed.get(g.blocks, c.rows)
+		clear(dx.Data)
+	}
+	if gradients && c.head.Dense != nil && n == 0 {
+		clear(c.head.Dense.Grad)
+	}
+	chunk := chunkBlocks(c.head.Out) * kernel.Block
+	for first := 0; first < n; first += chunk {
+		count := min(chunk, n-first)
+		xs := c.x.get(kernel.Blocks(count), c.rows)
+		gather(x, c.positions[first:first+count], xs)
+		logits := c.logits.get(xs.N(), c.head.Out)
+		kernel.MatMul(c.head.Data, false, xs, logits, false)
+		kernel.Parallel(xs.N(), func(b int) {
+			at := first + b*kernel.Block
+			k := min(kernel.Block, first+count-at)
+			softmaxLoss(logits.Blk(b), c.targets[at:at+k], c.nll[at:at+k], gradients, float32(g.batch.Scale))
+		})
+		if !gradients {
+			continue
+		}
+		if c.needGrad {
+			dxs := c.dx.get(xs.N(), c.rows)
+			kernel.MatMul(c.head.Data, true, logits, dxs, false)
+			scatter(dxs, c.positions[first:first+count], dx)
+		}
+		if p := c.head.Dense; p != nil {
+			kernel.GradDense(logits, xs, p.Grad, first > 0)
+		}
+	}
+	g.result = Result{Tokens: n, NLL: c.nll}
+	for _, l := range c.nll {
+		g.result.Loss += float64(l)
+	}
+	return nil
+}
+
+// chunkBlocks is how many blocks of positions have logits at a time.
+func chunkBlocks(vocab int) int { return max(1, min(16, logitsBytes/(4*kernel.Block*vocab))) }
+
+// softmaxLoss writes −log softmax(logits)[target] of one block's tokens to nll and, with gradient, replaces the logits
+// (vocabulary × 32) by scale·(softmax − onehot); columns without a token become zero.
+func softmaxLoss(logits []float32, targets []int32, nll []float32, gradient bool, scale float32) {
+	var peak, z, r [kernel.Block]float32
+	var sum [kernel.Block]float64
+	var picked [kernel.Block]float32
+	for t := range peak {
+		peak[t] = float32(math.Inf(-1))
+	}
+	kernel.MaxCols(logits, &peak)
+	for t, y := range targets {
+		picked[t] = logits[int(y)*kernel.Block+t]
+	}
+	for f := 0; f < len(logits); f += expRows * kernel.Block {
+		clear(z[:])
+		kernel.ExpCols(logits[f:min(f+expRows*kernel.Block, len(logits))], 1, &peak, &z)
+		for t, v := range z {
+			sum[t] += float64(v)
+		}
+	}
+	for t := range targets {
+		nll[t] = float32(math.Log(sum[t]) + float64(peak[t]) - float64(picked[t]))
+		r[t] = float32(float64(scale) / sum[t])
+	}
+	if gradient {
+		kernel.ScaleCols(logits, &r)
+		for t, y := range targets {
+			logits[int(y)*kernel.Block+t] -= scale
+		}
+	}
+}
+
+// gather copies the tokens at positions of x side by side to xs and zeroes the rest of its last block.
+func gather(x kernel.Tensor, positions []int32, xs kernel.Tensor) {
+	kernel.Parallel(xs.N(), func(b int) {
+		dst := xs.Blk(b)
+		ps := positions[b*kernel.Block : min((b+1)*kernel.Block, len(positions))]
+		if len(ps) < kernel.Block {
+			clear(dst)
+		}
+		for t, p := range ps {
+			src := x.Blk(int(p) / kernel.Block)[int(p)%kernel.Block:]
+			for f := range x.Rows {
+				dst[f*kernel.Block+t] = src[f*kernel.Block]
+			}
+		}
+	})
+}
+
+// scatter is gather's inverse: it writes the tokens of xs to their positions of x.
+func scatter(xs kernel.Tensor, positions []int32, x kernel.Tensor) {
+	kernel.Parallel(xs.N(), func(b int) {
+		src := xs.Blk(b)
+		for t, p := range positions[b*kernel.Block : min((b+1)*kernel.Block, len(positions))] {
+			dst := x.Blk(int(p) / kernel.Block)[int(p)%kernel.Block:]
+			for f := range x.Rows {
+				dst[f*kernel.Block] = src[f*kernel.Block+t]
+			}
+		}
+	})
+}

@@ -1,0 +1,140 @@
+package nn
+
+import (
+	"math"
+
+	G "gorgonia.org/gorgonia"
+
+	"shira/internal/kernel"
+)
+
+// Gain is the weight of a norm, one value per feature.
+type Gain struct {
+	Name string
+	Data []float32
+	// Dense, where set, trains the gain; its Value is Data.
+	Dense *Param
+}
+
+// RMSNorm is y = x / √(mean(x²) + eps) · gain, per token (Zhang & Sennrich 2019, eq. 4). It opens a residual block: its
+// backward pass adds the gradient that reaches x around the block.
+func (g *Graph) RMSNorm(x *Var, gain *Gain, eps float64) (*Var, error) {
+	p := g.trained(gain.Dense)
+	y := &Var{rows: x.rows, needGrad: x.needGrad || p != nil}
+	var rms buffer // 1/√(mean(x²)+eps), one row
+	y.act.buf = g.mem.normed.reserve(x.rows)
+	y.act.recompute = func() error {
+		in, err := x.act.again()
+		if err != nil {
+			return err
+		}
+		r := rms.get(in.N(), 1)
+		out := g.mem.normed.get(in.N(), x.rows)
+		kernel.Parallel(in.N(), func(b int) {
+			kernel.Norm(gain.Data, in.Blk(b), (*[kernel.Block]float32)(r.Blk(b)), out.Blk(b))
+		})
+		return nil
+	}
+	inputs := []*G.Node{x.node}
+	if p != nil {
+		inputs = append(inputs, g.param(p))
+	}
+	fwd := newOp("norm "+gain.Name, activationType, nominal(x.rows), func(in []G.Value) (G.Value, error) {
+		xs := values(in[0], x.rows)
+		r := rms.get(g.blocks, 1)
+		ys := g.mem.normed.get(g.blocks, x.rows)
+		kernel.Parallel(g.blocks, func(b int) {
+			rb := (*[kernel.Block]float32)(r.Blk(b))
+			invRMS(xs.Blk(b), eps, rb)
+			kernel.Norm(gain.Data, xs.Blk(b), rb, ys.Blk(b))
+		})
+		return g.mem.normed.value, nil
+	})
+	fwd.wrt = []bool{x.needGrad, true}[:len(inputs)]
+	fwd.diff = func(grad *G.Node) (G.Nodes, error) {
+		// The stream's gradient is updated in place: whatever else read it runs before the gradient of y exists.
+		ins := []*G.Node{grad}
+		if x.residual != nil {
+			ins = append(ins, x.residual)
+		}
+		bwd := newOp("norm backward "+gain.Name, activationType, nominal(x.rows), func(in []G.Value) (G.Value, error) {
+			xs, err := x.act.again()
+			if err != nil {
+				return nil, err
+			}
+			dy := values(in[0], x.rows)
+			if p != nil {
+				gainBackward(xs, dy, rms.data, p.Grad)
+			}
+			if !x.needGrad {
+				return in[0], nil
+			}
+			dx := g.mem.dStream.get(g.blocks, x.rows)
+			if x.residual == nil {
+				clear(dx.Data)
+			}
+			kernel.Parallel(g.blocks, func(b int) {
+				normBackward(gain.Data, xs.Blk(b), dy.Blk(b), (*[kernel.Block]float32)(rms.data[b*kernel.Block:]), dx.Blk(b))
+			})
+			return g.mem.dStream.value, nil
+		})
+		d, err := bwd.apply(ins...)
+		if err != nil {
+			return nil, err
+		}
+		grads := G.Nodes{nil}
+		if x.needGrad {
+			grads[0] = d
+			g.mem.dStream.reserve(x.rows)
+		}
+		if p != nil {
+			dp, err := g.gradOf(p, d)
+			if err != nil {
+				return nil, err
+			}
+			grads = append(grads, dp)
+		}
+		return grads, nil
+	}
+	var err error
+	y.node, err = fwd.apply(inputs...)
+	return y, err
+}
+
+// invRMS writes 1/√(mean over features of x² + eps) per token of one block.
+func invRMS(x []float32, eps float64, r *[kernel.Block]float32) {
+	clear(r[:])
+	kernel.DotCols(x, x, r)
+	n := float64(len(x) / kernel.Block)
+	for t, s := range r {
+		r[t] = float32(1 / math.Sqrt(float64(s)/n+eps))
+	}
+}
+
+// normBackward adds to dx the gradient through y = x·r·w of one block:
+// dx = w·dy·r − x·r³/n·Σ_f(w·dy·x).
+func normBackward(w, x, dy []float32, r *[kernel.Block]float32, dx []float32) {
+	var c [kernel.Block]float32
+	kernel.DotCols3(w, x, dy, &c)
+	for t, rt := range r {
+		c[t] *= rt * rt * rt / float32(len(w))
+	}
+	kernel.NormBackward(w, x, dy, r, &c, dx)
+}
+
+// gainBackward writes dw[f] = Σ_t x[f,t]·r[t]·dy[f,t].
+func gainBackward(x, dy kernel.Tensor, r []float32, dw []float32) {
+	const features = 16
+	kernel.Parallel((len(dw)+features-1)/features, func(part int) {
+		for f := part * features; f < min((part+1)*features, len(dw)); f++ {
+			var s float32
+			for b := range x.N() {
+				xb, db, rb := x.Blk(b)[f*kernel.Block:][:kernel.Block], dy.Blk(b)[f*kernel.Block:][:kernel.Block], r[b*kernel.Block:][:kernel.Block]
+				for t, v := range xb {
+					s += v * rb[t] * db[t]
+				}
+			}
+			dw[f] = s
+		}
+	})
+}

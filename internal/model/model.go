@@ -1,0 +1,150 @@
+// Package model loads a decoder from a checkpoint: a table of architectures, each in a folder of its own.
+package model
+
+import (
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+
+	"shira/internal/checkpoint"
+	"shira/internal/fault"
+	"shira/internal/fsx"
+	"shira/internal/model/bind"
+	"shira/internal/model/llama"
+	"shira/internal/nn"
+)
+
+// Decoder is what an architecture provides.
+type Decoder interface {
+	// Hidden adds the decoder up to its final norm to g.
+	Hidden(g *nn.Graph) (*nn.Var, error)
+	// Loss adds the decoder and its next-token loss to g.
+	Loss(g *nn.Graph) (*nn.Var, error)
+}
+
+// Info is what callers need to know of a model besides its weights.
+type Info struct {
+	Type         string // model_type of config.json
+	VocabSize    int
+	MaxPositions int
+}
+
+// architectures maps model_type to its constructor. Adding one is a folder and a line here.
+var architectures = map[string]func(raw []byte, path string, ckpt *checkpoint.Model, b *bind.Binder) (Decoder, Info, error){
+	"llama": func(raw []byte, path string, ckpt *checkpoint.Model, b *bind.Binder) (Decoder, Info, error) {
+		c := llama.Defaults()
+		if err := decode(raw, path, c); err != nil {
+			return nil, Info{}, err
+		}
+		m, err := llama.New(c, path, ckpt, b)
+		return m, Info{VocabSize: c.VocabSize, MaxPositions: c.MaxPositionEmbeddings}, err
+	},
+}
+
+// Model is a loaded decoder.
+type Model struct {
+	Decoder
+	Info
+	Checkpoint *checkpoint.Model
+	*bind.Binder
+}
+
+// Architectures returns the supported values of model_type, sorted.
+func Architectures() []string {
+	var names []string
+	for n := range architectures {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Load opens the model at path, a Hugging Face directory or a single safetensors file with config.json beside it. Weights
+// stored in float32 are read in place from the mapped file; others are converted.
+func Load(path string) (*Model, error) {
+	ckpt, err := checkpoint.OpenModel(path)
+	if err != nil {
+		return nil, err
+	}
+	m, err := load(ckpt)
+	if err != nil {
+		return nil, errors.Join(err, ckpt.Close())
+	}
+	return m, nil
+}
+
+func load(ckpt *checkpoint.Model) (*Model, error) {
+	path := ckpt.ConfigPath()
+	if path == "" {
+		return nil, fault.New(fault.Malformed, ckpt.Dir(), "no config.json beside the weights").
+			WithHint("give the model's directory, or put its config.json beside the file")
+	}
+	raw, err := fsx.ReadFile(path, maxConfig)
+	if err != nil {
+		return nil, err
+	}
+	var head struct {
+		Type          string   `json:"model_type"`
+		Architectures []string `json:"architectures"`
+	}
+	if err := decode(raw, path, &head); err != nil {
+		return nil, err
+	}
+	build, ok := architectures[head.Type]
+	if !ok {
+		return nil, fault.New(fault.Incompatible, path, "model_type %s is not supported: %s", fault.Quote(head.Type), strings.Join(Architectures(), ", "))
+	}
+	m := &Model{Checkpoint: ckpt, Binder: bind.New(ckpt)}
+	if m.Decoder, m.Info, err = build(raw, path, ckpt, m.Binder); err != nil {
+		return nil, err
+	}
+	m.Type = head.Type
+	return m, nil
+}
+
+// maxConfig bounds config.json; real ones have a few kilobytes.
+const maxConfig = 1 << 20
+
+func decode(raw []byte, path string, into any) error {
+	if err := json.Unmarshal(raw, into); err != nil {
+		return fault.Wrap(fault.Malformed, path, err, "not a model configuration")
+	}
+	return nil
+}
+
+// Parameters returns the number of parameters, tied weights once.
+func (m *Model) Parameters() int64 {
+	var n int64
+	for _, w := range m.Weights() {
+		n += int64(w.Out) * int64(w.In)
+	}
+	for _, g := range m.Gains() {
+		n += int64(len(g.Data))
+	}
+	return n
+}
+
+// Linear returns the weight of the given module, or nil. Embeddings and output heads are not linear layers in this sense.
+func (m *Model) Linear(module string) *nn.Weight {
+	for _, w := range m.Linears() {
+		if w.Name == module {
+			return w
+		}
+	}
+	return nil
+}
+
+// Linears returns the weights of the blocks' linear layers, which adapters may target.
+func (m *Model) Linears() []*nn.Weight {
+	var ws []*nn.Weight
+	for _, w := range m.Weights() {
+		if strings.Contains(w.Name, ".layers.") {
+			ws = append(ws, w)
+		}
+	}
+	return ws
+}
+
+// Close releases the checkpoint. The model's weights must not be used afterwards.
+func (m *Model) Close() error { return m.Checkpoint.Close() }

@@ -1,0 +1,76 @@
+// Package adapter holds what a fine-tuning run leaves behind: for each adapted module of a base model, the change of its
+// weight. It reads and writes adapters as PEFT does, and checks that one fits a base.
+//
+// An adapter is one safetensors file that stands alone, or the same file in a PEFT directory beside adapter_config.json.
+// To add a method, write its file and add its line to the table in method.go.
+package adapter
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"hash"
+	"slices"
+	"strings"
+)
+
+// Adapter is a trained adapter, whole in memory.
+type Adapter struct {
+	Path   string // where it was loaded from; "" for one that was made here
+	Config Config
+	Deltas []Delta // at most one for each module; sorted by module when loaded
+}
+
+// Delta is the change of one module's weight. Weights have shape (out, in), row-major.
+type Delta interface {
+	// Module returns the full name of the module, e.g. "model.layers.0.self_attn.q_proj".
+	Module() string
+
+	// Shape returns the shape of the module's weight: (0, 0) when the file does not say it, as PEFT's do not, until
+	// [Adapter.Check] has found it in the base.
+	Shape() (out, in int)
+
+	// Parameters returns the number of trained values.
+	Parameters() int
+
+	// AddTo adds weight·delta to w, the module's out×in weight. Each product and each sum is rounded to float32, on
+	// every machine alike. The shape must be known.
+	AddTo(w []float32, weight float32)
+
+	// Row returns the entries of one row of the delta: columns ascending, and a value for each. The slices belong to
+	// the delta.
+	Row(row int) (cols []int32, values []float32)
+
+	// validate finds entries that cannot be applied to any weight. A value that is not finite is a Numerical error.
+	validate() error
+
+	// digest feeds everything that determines the delta to h.
+	digest(h hash.Hash)
+
+	// fit says how the delta disagrees with a weight of shape (out, in), "" when it fits; it then has that shape.
+	fit(out, in int, c *Config) string
+}
+
+// Parameters returns the number of trained values of all deltas.
+func (a *Adapter) Parameters() int64 {
+	n := int64(0)
+	for _, d := range a.Deltas {
+		n += int64(d.Parameters())
+	}
+	return n
+}
+
+// Digest identifies the adapter by what it does to a base, whatever file it came from: the sha256, in hexadecimal, over
+// its method and deltas.
+func (a *Adapter) Digest() string {
+	h := sha256.New()
+	h.Write([]byte(a.Config.Method))
+	for _, d := range a.sorted() {
+		d.digest(h)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// sorted returns the deltas in the order of files.
+func (a *Adapter) sorted() []Delta {
+	return slices.SortedFunc(slices.Values(a.Deltas), func(x, y Delta) int { return strings.Compare(x.Module(), y.Module()) })
+}

@@ -1,0 +1,131 @@
+package adapter
+
+import (
+	"strings"
+	"sync"
+
+	"shira/internal/checkpoint"
+	"shira/internal/fault"
+)
+
+// weightSuffix follows a module's name in the name of its weight.
+const weightSuffix = ".weight"
+
+// WeightName returns the name of the base's tensor that d changes.
+func WeightName(d Delta) string { return d.Module() + weightSuffix }
+
+// Check returns one Incompatible error that lists every way in which the adapter does not fit the base m, or nil. Deltas
+// whose file did not say their shape have that of the base afterwards.
+//
+// The base's fingerprint is compared when the adapter has one, unless force is set; force skips nothing else.
+func (a *Adapter) Check(m *checkpoint.Model, force bool) error {
+	return CheckAll(m, []*Adapter{a}, force)
+}
+
+// CheckAll is Check for several adapters, with one error for all of them. It reads the base at most once.
+func CheckAll(m *checkpoint.Model, adapters []*Adapter, force bool) error {
+	c := checker{m: m, force: force, tied: tiedWeights(m), fingerprint: sync.OnceValues(m.Fingerprint)}
+	for _, a := range adapters {
+		where := ""
+		if len(adapters) > 1 {
+			where = a.Path + ": "
+		}
+		c.base(a, where)
+		for _, d := range a.Deltas {
+			c.delta(a, d, where+fault.Quote(d.Module()))
+		}
+	}
+	path, what := basePath(m), "the adapters do not fit it"
+	if len(adapters) == 1 {
+		path, what = adapters[0].Path, "does not fit the base "+path
+	}
+	return c.err(path, what)
+}
+
+// checker collects what keeps adapters from fitting one base.
+type checker struct {
+	problems
+	m           *checkpoint.Model
+	force       bool
+	tied        tied
+	fingerprint func() (string, error) // of m
+}
+
+// base compares fingerprints.
+func (c *checker) base(a *Adapter, where string) {
+	want := a.Config.BaseFingerprint
+	if c.force || want == "" {
+		return
+	}
+	got, err := c.fingerprint()
+	if err != nil {
+		c.failed = err
+		return
+	}
+	if got == want {
+		return
+	}
+	c.add("%swas trained on another base: its fingerprint is %s, this one's %s", where, fault.Quote(want), got)
+	digest := a.Digest()
+	for _, f := range Fusions(c.m.Files()[0].Metadata()) {
+		if f.Digest == digest {
+			c.suggest("the adapter is already fused into this base, with weight %v: give the base from before", f.Weight)
+		}
+	}
+	c.suggest("give the base that the adapter was trained on; --force applies it to this one all the same")
+}
+
+// delta compares one delta, called name in messages, with the weight it is for.
+func (c *checker) delta(a *Adapter, d Delta, name string) {
+	if c.tied.has(d.Module()) {
+		c.add("%s is tied: input embedding and output head are one weight, and the adapter would change both", name)
+		c.suggest("leave the embedding and the head out of target_modules")
+		return
+	}
+	t, ok := c.m.Lookup(WeightName(d))
+	if !ok {
+		c.add("%s: the base has no such weight", name)
+		if similar := c.similar(d.Module()); similar != "" {
+			c.suggest("the base has %s instead", fault.Quote(similar))
+		}
+		return
+	}
+	switch {
+	case !t.DType.IsFloat():
+		c.add("%s: the base's weight is %s: want F64, F32, F16 or BF16", name, t.DType)
+	case len(t.Shape) != 2:
+		c.add("%s: the base's weight has shape %v: want (out, in)", name, t.Shape)
+	default:
+		if msg := d.fit(t.Shape[0], t.Shape[1], &a.Config); msg != "" {
+			c.add("%s %s", name, msg)
+		}
+	}
+}
+
+// similar returns a module of the base that differs from module only by what stands before it, such as "model.", and ""
+// when there is none or more than one. It searches only for problems that will be spelled out.
+func (c *checker) similar(module string) string {
+	if c.hint != "" || c.n > maxProblems {
+		return ""
+	}
+	found := ""
+	for _, name := range c.m.Names() {
+		candidate, ok := strings.CutSuffix(name, weightSuffix)
+		if !ok || !strings.HasSuffix(candidate, "."+module) && !strings.HasSuffix(module, "."+candidate) {
+			continue
+		}
+		if found != "" {
+			return ""
+		}
+		found = candidate
+	}
+	return found
+}
+
+// basePath names m in messages: its file, or its directory when there are several.
+func basePath(m *checkpoint.Model) string {
+	if shards := m.Shards(); len(shards) == 1 {
+		return shards[0]
+	}
+	return m.Dir()
+}

@@ -1,0 +1,202 @@
+package adapter
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"shira/internal/checkpoint"
+	"shira/internal/fault"
+	"shira/internal/fsx"
+)
+
+// TensorsFile is the name of the safetensors file in a PEFT directory; it stands alone when written here.
+const TensorsFile = "adapter_model.safetensors"
+
+// configName is the name of the configuration beside it.
+const configName = "adapter_config.json"
+
+// maxConfig bounds adapter_config.json, which lists module names at most.
+const maxConfig = 4 << 20
+
+// Load reads an adapter: a safetensors file that stands alone, or a PEFT directory. Where both a directory's
+// adapter_config.json and the safetensors file hold a configuration, they must agree.
+//
+// A file that breaks its format is a Malformed error. One that is well-formed but no adapter of a supported method, or
+// whose indices, values or configuration are unusable, is an Incompatible error that lists all it finds. Values are
+// rounded to float32.
+func Load(path string) (*Adapter, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fsx.Wrap(err, path, "open the adapter")
+	}
+	file, config := path, ""
+	switch {
+	case info.IsDir():
+		file, config = filepath.Join(path, TensorsFile), filepath.Join(path, configName)
+		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+			return nil, noAdapter(path)
+		}
+	case filepath.Base(path) == TensorsFile:
+		config = filepath.Join(filepath.Dir(path), configName)
+	}
+	peft, err := readPEFT(config)
+	if err != nil {
+		return nil, err
+	}
+	f, err := checkpoint.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return read(path, f, config, peft)
+}
+
+// readPEFT reads the adapter_config.json at path, and returns nil when there is none.
+func readPEFT(path string) (*peftConfig, error) {
+	if path == "" {
+		return nil, nil
+	}
+	data, err := fsx.ReadFile(path, maxConfig)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	c, err := decodePEFT(path, data)
+	if err != nil {
+		return nil, err
+	}
+	return &c, nil
+}
+
+// read makes an adapter of an open file and the configuration beside it, if any.
+func read(path string, f *checkpoint.File, configPath string, peft *peftConfig) (*Adapter, error) {
+	a := &Adapter{Path: path}
+	var m *Method
+	var known shapes
+	text, standsAlone := f.Metadata()[metadataKey]
+	switch {
+	case standsAlone:
+		var err error
+		if a.Config, known, err = decodeMetadata(f.Path(), text); err != nil {
+			return nil, err
+		}
+		if m, err = methodByName(f.Path(), a.Config.Method); err != nil {
+			return nil, err
+		}
+	case peft != nil:
+		if m = methodByPEFTType(peft.Type); m == nil {
+			return nil, unsupported(configPath, peft.Type, f.Tensors())
+		}
+		a.Config = peft.config(m.Name)
+	default:
+		return nil, fault.New(fault.Incompatible, path, "no configuration: neither metadata %q in the file nor %s beside it",
+			metadataKey, configName).WithHint("give the PEFT directory that holds both %s and %s", TensorsFile, configName)
+	}
+
+	var p problems
+	a.Deltas = m.readAll(f.Tensors(), known, &p)
+	if err := p.err(path, "the adapter is not usable"); err != nil {
+		return nil, err
+	}
+	if standsAlone && peft != nil {
+		peft.disagreements(a, m, &p)
+		if err := p.err(configPath, "contradicts "+TensorsFile); err != nil {
+			return nil, err
+		}
+	}
+	if len(a.Config.TargetModules) == 0 { // a pattern, or PEFT's default for the architecture
+		for _, d := range a.Deltas {
+			a.Config.TargetModules = append(a.Config.TargetModules, d.Module())
+		}
+	}
+	return a, nil
+}
+
+// readAll returns the deltas of all tensors, sorted by module.
+func (m *Method) readAll(tensors []checkpoint.Tensor, known shapes, p *problems) []Delta {
+	parts := map[string]map[string]checkpoint.Tensor{}
+	for _, t := range tensors {
+		module, suffix, ok := m.splitKey(t.Name)
+		if !ok {
+			p.add("%s is no tensor of a %s adapter", fault.Quote(t.Name), m.Name)
+			continue
+		}
+		if parts[module] == nil {
+			parts[module] = map[string]checkpoint.Tensor{}
+		}
+		parts[module][suffix] = t
+	}
+	if len(parts) == 0 {
+		p.add("it holds no tensors of a %s adapter", m.Name)
+	}
+	modules := make([]string, 0, len(parts))
+	for module := range parts {
+		modules = append(modules, module)
+	}
+	slices.Sort(modules)
+	deltas := make([]Delta, 0, len(modules))
+	for _, module := range modules {
+		if _, ok := known[module]; !ok && len(known) > 0 {
+			p.add("%s: the file's configuration does not say its shape", fault.Quote(module))
+			continue
+		}
+		if d := m.read(module, parts[module], known, p); d != nil {
+			deltas = append(deltas, d)
+		}
+	}
+	for _, module := range known.without(parts) {
+		p.add("%s: the file's configuration has its shape, but there are no tensors", fault.Quote(module))
+	}
+	return deltas
+}
+
+// without returns the modules of known that have no tensors, sorted.
+func (known shapes) without(parts map[string]map[string]checkpoint.Tensor) []string {
+	var missing []string
+	for module := range known {
+		if parts[module] == nil {
+			missing = append(missing, module)
+		}
+	}
+	slices.Sort(missing)
+	return missing
+}
+
+// unsupported explains a peft_type that has no method, and says so when the tensors are those of a method there is.
+func unsupported(path, peftType string, tensors []checkpoint.Tensor) error {
+	for i := range methods {
+		for _, t := range tensors {
+			if _, _, ok := methods[i].splitKey(t.Name); ok {
+				return fault.New(fault.Incompatible, path, "peft_type is %s, but the tensors are those of method %s",
+					fault.Quote(peftType), methods[i].Name)
+			}
+		}
+	}
+	return fault.New(fault.Incompatible, path, "adapters of peft_type %s are not supported: want method %s",
+		fault.Quote(peftType), supported())
+}
+
+// noAdapter explains a directory without adapter_model.safetensors.
+func noAdapter(dir string) error {
+	e := fault.New(fault.Incompatible, dir, "is no adapter: it has no %s", TensorsFile)
+	has := func(name string) bool {
+		_, err := os.Stat(filepath.Join(dir, name))
+		return err == nil
+	}
+	switch {
+	case has("adapter_model.bin"):
+		e.Hint = "adapter_model.bin is a pickle, which can run code when read: save it again with safe_serialization=True in PEFT"
+	case has("adapters.safetensors"):
+		e.Hint = "adapters.safetensors is MLX's; supported here: " + supported()
+	case has("pytorch_lora_weights.safetensors"):
+		e.Hint = "pytorch_lora_weights.safetensors is a LoRA adapter of diffusers; supported here: " + supported()
+	case has("config.json"):
+		e.Hint = "config.json is that of a model: the base comes first, then the adapters"
+	}
+	return e
+}

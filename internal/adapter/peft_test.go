@@ -1,0 +1,125 @@
+package adapter
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"shira/internal/fault"
+)
+
+func TestPEFTConfigRefuses(t *testing.T) {
+	cases := []struct {
+		name, text string
+		kind       fault.Kind
+		want, hint string
+	}{
+		{"LoRA with SHiRA tensors", `{"peft_type": "LORA"}`, 4, `peft_type is "LORA", but the tensors are those of method shira`, ""},
+		{"no JSON", `peft_type: SHIRA`, 3, "not valid JSON", ""},
+		{"key twice", `{"peft_type": "SHIRA", "peft_type": "LORA"}`, 3, "appears twice", ""},
+		{"no type", `{"r": 4}`, 4, "peft_type is missing", ""},
+		{"MLX", `{"lora_layers": 4}`, 4, "peft_type is missing", "MLX"},
+		{"wrong type", `{"peft_type": "SHIRA", "r": "4"}`, 3, "r: ", ""},
+		{"negative r", `{"peft_type": "SHIRA", "r": -4}`, 3, "r is -4", ""},
+		{"targets are a number", `{"peft_type": "SHIRA", "target_modules": 1}`, 3, "want a list of strings", ""},
+		{"targets of numbers", `{"peft_type": "SHIRA", "target_modules": ["q", 1]}`, 3, "an entry is not a string", ""},
+		{"whole modules", `{"peft_type": "SHIRA", "modules_to_save": ["lm_head"]}`, 4, `modules_to_save: "lm_head"`, ""},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			write(t, filepath.Join(dir, TensorsFile), "", values(1), indices(i32, 0, 0))
+			writeText(t, filepath.Join(dir, configName), c.text)
+			_, err := Load(dir)
+			wantError(t, err, c.kind, configName+"|"+c.want, c.hint)
+		})
+	}
+
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, TensorsFile), "", tensor(keyPrefix+"q.lora_A.weight", f32, []int{1, 1}, 1))
+	writeText(t, filepath.Join(dir, configName), `{"peft_type": "LORA"}`)
+	_, err := Load(dir)
+	wantError(t, err, 4, `adapters of peft_type "LORA" are not supported: want method shira`, "")
+	writeText(t, filepath.Join(dir, configName), `{"peft_type": "SHIRA"}`)
+	_, err = Load(dir)
+	wantError(t, err, 4, `"base_model.model.q.lora_A.weight" is no tensor of a shira adapter`, "")
+}
+
+// TestConfigurationsMustAgree changes one field of adapter_config.json at a time.
+func TestConfigurationsMustAgree(t *testing.T) {
+	dir := t.TempDir()
+	must(t, sample(t).Save(dir))
+	path := filepath.Join(dir, configName)
+	text := string(readFile(t, path))
+	for _, c := range []struct{ old, new, want string }{
+		{`"peft_type": "SHIRA"`, `"peft_type": "LORA"`, `peft_type is "LORA", but the safetensors file says method "shira"`},
+		{`"r": 1`, `"r": 2`, "r is 2, but by the safetensors file it is 1"},
+		{`"mask_type": "random"`, `"mask_type": "wm"`, `mask_type is "wm", but by the safetensors file it is "random"`},
+		{`"q_proj"`, `"q_proj", "k_proj"`, `target_modules are ["q_proj" "k_proj"]`},
+		{`"base_model_name_or_path": "tiny"`, `"base_model_name_or_path": "moved/tiny"`, ""},
+		{`"task_type": "CAUSAL_LM"`, `"task_type": null`, ""},
+		{`"q_proj"`, `"q_proj", "q_proj"`, ""},
+	} {
+		if !strings.Contains(text, c.old) {
+			t.Fatalf("%s lacks %s", text, c.old)
+		}
+		writeText(t, path, strings.Replace(text, c.old, c.new, 1))
+		_, err := Load(dir)
+		if c.want == "" {
+			must(t, err)
+			continue
+		}
+		wantError(t, err, fault.Incompatible, configName+": contradicts adapter_model.safetensors|"+c.want, "")
+	}
+}
+
+// TestPEFTGolden loads what PEFT wrote, and compares the keys of our configuration with those of PEFT's.
+func TestPEFTGolden(t *testing.T) {
+	golden := "../../../shared/golden/stories260K/methods/"
+	if _, err := os.Stat(golden); err != nil {
+		t.Skipf("%s is not here", golden)
+	}
+	for name, trained := range map[string]bool{"init": false, "final": true} {
+		a, err := Load(golden + "shira/" + name)
+		must(t, err)
+		want := Config{Method: "shira", Mask: "rand", R: 2, Seed: 3, TaskType: "CAUSAL_LM", BaseName: "stories260K",
+			TargetModules: []string{"k_proj", "down_proj", "up_proj", "q_proj", "v_proj"}}
+		if !reflect.DeepEqual(a.Config, want) {
+			t.Errorf("%s: configuration %+v, want %+v", name, a.Config, want)
+		}
+		if len(a.Deltas) != 25 || a.Parameters() != 7920 {
+			t.Errorf("%s: %d modules, %d parameters, want 25 and 7920", name, len(a.Deltas), a.Parameters())
+		}
+		nonzero := slices.ContainsFunc(a.Deltas, func(d Delta) bool {
+			return slices.ContainsFunc(d.(*Sparse).Values, func(v float32) bool { return v != 0 })
+		})
+		if nonzero != trained {
+			t.Errorf("%s: values other than zero: %v", name, nonzero)
+		}
+
+		dir := t.TempDir()
+		must(t, a.Save(dir))
+		var ours, theirs map[string]any
+		must(t, json.Unmarshal(readFile(t, filepath.Join(dir, configName)), &ours))
+		must(t, json.Unmarshal(readFile(t, golden+"shira/"+name+"/"+configName), &theirs))
+		delete(theirs, "peft_version")
+		if !reflect.DeepEqual(ours, theirs) {
+			t.Errorf("%s: keys %v of ours, %v of PEFT's, or their values differ",
+				name, slices.Sorted(maps.Keys(ours)), slices.Sorted(maps.Keys(theirs)))
+		}
+		b, err := Load(dir)
+		must(t, err)
+		if b.Digest() != a.Digest() || !reflect.DeepEqual(b.Config, a.Config) {
+			t.Errorf("%s: saved by us it is another adapter", name)
+		}
+	}
+	for method, peftType := range map[string]string{"lora": "LORA", "rslora": "LORA", "dora": "LORA"} {
+		_, err := Load(golden + method + "/final")
+		wantError(t, err, fault.Incompatible, peftType+`" are not supported`, "")
+	}
+}

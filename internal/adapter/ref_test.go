@@ -1,0 +1,57 @@
+package adapter
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"shira/internal/fault"
+)
+
+func TestParseRef(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, name := range []string{"exists@0.5", "v@2"} {
+		must(t, os.WriteFile(name, nil, 0o600))
+	}
+	must(t, os.MkdirAll(filepath.Join("run@home"), 0o755))
+	good := []struct {
+		text string
+		want Ref
+		back string
+	}{
+		{"a.st", Ref{"a.st", 1}, "a.st"},
+		{"a.st@0.5", Ref{"a.st", 0.5}, "a.st@0.5"},
+		{"a.st@-2", Ref{"a.st", -2}, "a.st@-2"},
+		{"a.st@0", Ref{"a.st", 0}, "a.st@0"},
+		{"a.st@1", Ref{"a.st", 1}, "a.st"},
+		{"a.st@1e-3", Ref{"a.st", 0.001}, "a.st@0.001"},
+		{"dir/a@b/c@0.25", Ref{"dir/a@b/c", 0.25}, "dir/a@b/c@0.25"},
+		{"exists@0.5", Ref{"exists@0.5", 1}, "exists@0.5"},
+		{"v@2@0.5", Ref{"v@2", 0.5}, "v@2@0.5"},
+		{"run@home", Ref{"run@home", 1}, "run@home"},
+	}
+	for _, c := range good {
+		got, err := ParseRef(c.text)
+		if err != nil || got != c.want {
+			t.Errorf("ParseRef(%q) = %v, %v, want %v", c.text, got, err, c.want)
+		}
+		if s := got.String(); s != c.back {
+			t.Errorf("ParseRef(%q).String() = %q, want %q", c.text, s, c.back)
+		}
+	}
+	for text, want := range map[string]string{
+		"":             "path is empty",
+		"@0.5":         "has no adapter before the @",
+		"a.st@":        `weight "" after the @ is not a number`,
+		"a.st@half":    `weight "half" after the @ is not a number`,
+		"a.st@NaN":     `weight "NaN" is not a finite float32`,
+		"a.st@-inf":    `weight "-inf" is not a finite float32`,
+		"a.st@1e39":    `weight "1e39" is not a finite float32`,
+		"a.st@1e999":   `weight "1e999" after the @ is not a number`,
+		"a.st@1e-60":   `weight "1e-60" is too small`,
+		"a.st@0.5\x1b": `weight "0.5\x1b" after the @`,
+	} {
+		_, err := ParseRef(text)
+		wantError(t, err, fault.Usage, want, "")
+	}
+}

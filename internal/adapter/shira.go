@@ -1,0 +1,114 @@
+package adapter
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"shira/internal/checkpoint"
+	"shira/internal/fault"
+)
+
+// The tensors of a SHiRA delta, as PEFT stores them.
+const (
+	sparseIndices = "shira_indices" // (2, K) int32: rows, then columns, in ascending row-major order
+	sparseValues  = "shira_weight"  // (K,)
+)
+
+// maxExactFloat is the largest n for which float32 tells n from n+1: 2^24.
+const maxExactFloat = 1 << 24
+
+// readSparse reads the delta of one module. Indices may be of any integer type, or float32 when exact, as PEFT writes them
+// on Windows; values of any float type.
+func readSparse(module string, parts map[string]checkpoint.Tensor, known shapes, p *problems) Delta {
+	name := fault.Quote(module)
+	values, hasValues := parts[sparseValues]
+	indices, hasIndices := parts[sparseIndices]
+	switch {
+	case !hasValues:
+		p.add("%s: has %s but no %s", name, sparseIndices, sparseValues)
+		return nil
+	case !hasIndices:
+		p.add("%s: has %s but no %s", name, sparseValues, sparseIndices)
+		return nil
+	case len(values.Shape) != 1 || values.Shape[0] == 0:
+		p.add("%s: the shape of %s is %v, want (K) with K > 0", name, sparseValues, values.Shape)
+		return nil
+	case len(indices.Shape) != 2 || indices.Shape[0] != 2 || indices.Shape[1] != values.Shape[0]:
+		p.add("%s: the shape of %s is %v, want (2, %d) for as many values", name, sparseIndices, indices.Shape, values.Shape[0])
+		return nil
+	}
+	size := known[module]
+	s := &Sparse{Name: module, Out: size[0], In: size[1]}
+	var err error
+	if s.Rows, s.Cols, err = readIndices(indices); err == nil {
+		s.Values, err = values.Float32s(nil)
+	}
+	if err == nil {
+		err = s.validate()
+	}
+	if err != nil {
+		p.addErr(name, err)
+		return nil
+	}
+	return s
+}
+
+// readIndices returns the rows and columns of a (2, K) tensor.
+func readIndices(t checkpoint.Tensor) (rows, cols []int32, err error) {
+	k := t.Shape[1]
+	both := make([]int32, 2*k)
+	if t.DType == checkpoint.F32 {
+		err = floatIndices(both, t)
+	} else {
+		err = intIndices(both, t)
+	}
+	return both[:k:k], both[k:], err
+}
+
+func intIndices(dst []int32, t checkpoint.Tensor) error {
+	if t.DType.IsFloat() || t.DType == checkpoint.BOOL {
+		return fmt.Errorf("indices are %s: want integers", t.DType)
+	}
+	ints, err := t.Ints(nil)
+	if err != nil {
+		return err
+	}
+	for i, v := range ints {
+		if v < 0 || v > math.MaxInt32 {
+			return fmt.Errorf("index %d is %d: want 0 … %d", i, v, math.MaxInt32)
+		}
+		dst[i] = int32(v)
+	}
+	return nil
+}
+
+func floatIndices(dst []int32, t checkpoint.Tensor) error {
+	floats, err := t.Float32s(nil)
+	if err != nil {
+		return err
+	}
+	for i, v := range floats {
+		if !(v >= 0 && v < maxExactFloat) || v != float32(int32(v)) {
+			return fmt.Errorf("index %d is the float32 %v: want a whole number from 0 to below 2^24, where float32 is exact", i, v)
+		}
+		dst[i] = int32(v)
+	}
+	return nil
+}
+
+// sparseTensors returns the tensors of a delta, values in float32.
+func sparseTensors(d Delta) []checkpoint.Entry {
+	s := d.(*Sparse)
+	indices := make([]byte, 0, 8*len(s.Values))
+	for _, part := range [][]int32{s.Rows, s.Cols} {
+		for _, i := range part {
+			indices = binary.LittleEndian.AppendUint32(indices, uint32(i))
+		}
+	}
+	name := keyPrefix + s.Name + "."
+	return []checkpoint.Entry{
+		checkpoint.Float32Entry(name+sparseValues, checkpoint.F32, []int{len(s.Values)}, s.Values),
+		{Name: name + sparseIndices, DType: checkpoint.I32, Shape: []int{2, len(s.Values)}, Bytes: indices},
+	}
+}

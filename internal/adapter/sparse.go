@@ -1,0 +1,132 @@
+package adapter
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash"
+	"math"
+	"sort"
+
+	"shira/internal/fault"
+)
+
+// Sparse is the delta of SHiRA: K trained entries of a weight, in ascending row-major order, values being W_new − W.
+type Sparse struct {
+	Name       string // of the module
+	Out, In    int    // 0, 0 while unknown
+	Rows, Cols []int32
+	Values     []float32
+}
+
+// NewSparse returns an untrained delta, all values zero, over the entries at the ascending flat indices row·in + column,
+// as package mask selects them.
+func NewSparse(module string, out, in int, flat []int64) *Sparse {
+	s := &Sparse{
+		Name: module, Out: out, In: in,
+		Rows:   make([]int32, len(flat)),
+		Cols:   make([]int32, len(flat)),
+		Values: make([]float32, len(flat)),
+	}
+	for k, i := range flat {
+		s.Rows[k], s.Cols[k] = int32(i/int64(in)), int32(i%int64(in))
+	}
+	return s
+}
+
+// Module returns the full name of the module.
+func (s *Sparse) Module() string { return s.Name }
+
+// Shape returns the shape of the module's weight, (0, 0) while it is unknown.
+func (s *Sparse) Shape() (out, in int) { return s.Out, s.In }
+
+// Parameters returns K.
+func (s *Sparse) Parameters() int { return len(s.Values) }
+
+// AddTo adds weight·values to the K entries of w.
+func (s *Sparse) AddTo(w []float32, weight float32) {
+	for k, v := range s.Values {
+		// The conversion keeps compilers from fusing product and sum, which some machines could and others not.
+		w[int(s.Rows[k])*s.In+int(s.Cols[k])] += float32(weight * v)
+	}
+}
+
+// Row returns the trained entries of one row.
+func (s *Sparse) Row(row int) (cols []int32, values []float32) {
+	lo := sort.Search(len(s.Rows), func(k int) bool { return int(s.Rows[k]) >= row })
+	hi := lo
+	for hi < len(s.Rows) && int(s.Rows[hi]) == row {
+		hi++
+	}
+	return s.Cols[lo:hi], s.Values[lo:hi]
+}
+
+// digest writes the module's name and K, and row, column and value bits of each entry.
+func (s *Sparse) digest(h hash.Hash) {
+	fmt.Fprintf(h, "\x00%s\x00%d\x00", s.Name, len(s.Values))
+	b := make([]byte, 0, 12*1024)
+	for k, v := range s.Values {
+		b = binary.LittleEndian.AppendUint32(b, uint32(s.Rows[k]))
+		b = binary.LittleEndian.AppendUint32(b, uint32(s.Cols[k]))
+		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+		if len(b) == cap(b) {
+			h.Write(b)
+			b = b[:0]
+		}
+	}
+	h.Write(b)
+}
+
+// fit compares shapes where the file gave one. Where it did not, it holds the adapter to the weight's bounds and to PEFT's
+// law K = r·(out+in), and takes the shape.
+func (s *Sparse) fit(out, in int, c *Config) string {
+	if s.Out != 0 {
+		if s.Out != out || s.In != in {
+			return fmt.Sprintf("was trained on a weight of shape (%d, %d), but the base's is (%d, %d)", s.Out, s.In, out, in)
+		}
+		return ""
+	}
+	if msg := s.outside(out, in); msg != "" {
+		return msg
+	}
+	if want := int64(c.R) * int64(out+in); c.R > 0 && int64(len(s.Values)) != want {
+		return fmt.Sprintf("has %d values, but r = %d gives %d on the base's shape (%d, %d)", len(s.Values), c.R, want, out, in)
+	}
+	s.Out, s.In = out, in
+	return ""
+}
+
+// validate checks that values are finite, and that entries are in row-major order, once each, and inside the shape where it
+// is known.
+func (s *Sparse) validate() error {
+	if s.Out != 0 {
+		if msg := s.outside(s.Out, s.In); msg != "" {
+			return fault.New(fault.Incompatible, "", "%s", msg)
+		}
+	}
+	for k, v := range s.Values {
+		if v-v != 0 {
+			return fault.New(fault.Numerical, "", "value %d is %v", k, v)
+		}
+		if k == 0 {
+			continue
+		}
+		switch row, col, above, left := s.Rows[k], s.Cols[k], s.Rows[k-1], s.Cols[k-1]; {
+		case row == above && col == left:
+			return fault.New(fault.Incompatible, "", "entry [%d, %d] is there twice", row, col)
+		case row < above || row == above && col < left:
+			return fault.New(fault.Incompatible, "", "entries are not in row-major order: [%d, %d] follows [%d, %d]",
+				row, col, above, left)
+		}
+	}
+	return nil
+}
+
+// outside names the first entry beyond a weight of shape (out, in).
+func (s *Sparse) outside(out, in int) string {
+	for k := range s.Rows {
+		if int(s.Rows[k]) >= out || int(s.Cols[k]) >= in {
+			return fmt.Sprintf("entry %d at [%d, %d] lies outside the weight's shape (%d, %d)", k, s.Rows[k], s.Cols[k], out, in)
+		}
+	}
+	return ""
+}

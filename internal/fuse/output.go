@@ -1,0 +1,116 @@
+package fuse
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"shira/internal/checkpoint"
+	"shira/internal/fault"
+	"shira/internal/fsx"
+)
+
+// isDir says whether the base is a directory.
+func isDir(path string) (bool, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return false, fsx.Wrap(err, path, "open the base")
+	}
+	return info.IsDir(), nil
+}
+
+// checkOutput refuses an output that would harm what is there.
+func (j *job) checkOutput() error {
+	inputs := []string{j.Base}
+	for _, ref := range j.Adapters {
+		inputs = append(inputs, ref.Path)
+	}
+	out, err := resolve(j.Out)
+	if err != nil {
+		return fsx.Wrap(err, j.Out, "write")
+	}
+	for _, input := range inputs {
+		in, err := resolve(input)
+		if err != nil {
+			return fsx.Wrap(err, input, "open")
+		}
+		switch {
+		case in == out || sameFile(in, out):
+			return fault.New(fault.Usage, j.Out, "the output is the input %s", fault.Quote(input))
+		case within(out, in):
+			return fault.New(fault.Usage, j.Out, "the output lies inside the input %s", fault.Quote(input))
+		case within(in, out) && j.isDir:
+			return fault.New(fault.Usage, j.Out, "the output would replace the directory of the input %s", fault.Quote(input))
+		}
+	}
+	return j.checkExisting()
+}
+
+// checkExisting refuses to overwrite without Force, and a directory that is no model even with it.
+func (j *job) checkExisting() error {
+	info, err := os.Stat(j.Out)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	switch {
+	case err != nil:
+		return fsx.Wrap(err, j.Out, "write")
+	case info.IsDir() && !j.isDir:
+		return fault.New(fault.Usage, j.Out, "is a directory, but the base is a single file").
+			WithHint("name the file to write, e.g. -o %s", filepath.Join(j.Out, filepath.Base(j.Base)))
+	case !info.IsDir() && j.isDir:
+		return fault.New(fault.Usage, j.Out, "is a file, but the base is a directory")
+	case !j.Force:
+		return fault.New(fault.Usage, j.Out, "exists").WithHint("--force replaces it; -o names another output")
+	case j.isDir && !disposable(j.Out):
+		return fault.New(fault.Usage, j.Out, "is not empty and holds no model: will not replace it").
+			WithHint("remove it, or name another output")
+	}
+	return nil
+}
+
+// disposable says whether a directory is empty or holds a model, so that a slip of the hand with Force costs no other
+// files.
+func disposable(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return false
+	}
+	model := len(entries) == 0
+	for _, e := range entries {
+		model = model || e.Name() == checkpoint.ModelFile || e.Name() == checkpoint.IndexFile
+	}
+	return model
+}
+
+// resolve returns the absolute path without symbolic links; of a path that does not exist, those of its directory.
+func resolve(path string) (string, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	real, err := filepath.EvalSymlinks(abs)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return real, err
+	}
+	dir, err := filepath.EvalSymlinks(filepath.Dir(abs))
+	return filepath.Join(dir, filepath.Base(abs)), err
+}
+
+// sameFile sees through hard links and file systems that ignore case.
+func sameFile(a, b string) bool {
+	x, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	y, err := os.Stat(b)
+	return err == nil && os.SameFile(x, y)
+}
+
+// within says whether path lies below dir.
+func within(path, dir string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && rel != "." && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
+}

@@ -1,0 +1,118 @@
+package eval
+
+import (
+	"context"
+	"math"
+	"path/filepath"
+	"time"
+
+	"shira/internal/adapter"
+	"shira/internal/data"
+	"shira/internal/fault"
+	"shira/internal/kernel"
+	"shira/internal/model"
+	"shira/internal/procstat"
+)
+
+// Options says what to score.
+type Options struct {
+	Model        string // directory or safetensors file
+	Data         string // JSONL
+	Adapters     []adapter.Ref
+	MaxSeqLength int  // rows are cut here; 0 is the model's number of positions
+	BatchTokens  int  // tokens looked at together; 0 chooses. It does not change the result
+	Limit        int  // first rows only; 0 is all
+	ForceBase    bool // apply adapters that were made for another base
+	Threads      int  // 0 is all cores
+}
+
+// Result is a perplexity measurement.
+type Result struct {
+	Loss            float64 // nats per counted token
+	Perplexity      float64 // exp(Loss)
+	Tokens          int64   // counted
+	Rows            int
+	Truncated       int // rows cut at MaxSeqLength
+	TokensPerSecond float64
+	PeakRSSBytes    int64
+}
+
+const defaultBatchTokens = 2048
+
+// Perplexity scores a data file with a model and any number of adapters at their weights.
+func Perplexity(ctx context.Context, o Options) (*Result, error) {
+	if err := kernel.Check(); err != nil {
+		return nil, fault.Wrap(fault.Usage, "", err, "kernels")
+	}
+	if o.Threads > 0 {
+		kernel.SetThreads(o.Threads)
+	}
+	m, err := model.Load(o.Model)
+	if err != nil {
+		return nil, err
+	}
+	defer m.Close()
+	if o.MaxSeqLength == 0 {
+		o.MaxSeqLength = m.MaxPositions
+	}
+	if o.MaxSeqLength > m.MaxPositions {
+		return nil, fault.New(fault.Usage, "", "max-seq-length %d is more than the %d positions of the model", o.MaxSeqLength, m.MaxPositions)
+	}
+	if o.BatchTokens == 0 {
+		o.BatchTokens = defaultBatchTokens
+	}
+	if err := applyAdapters(m, o.Adapters, o.ForceBase); err != nil {
+		return nil, err
+	}
+	ds, err := loadData(m, o)
+	if err != nil {
+		return nil, err
+	}
+	scorer, err := NewScorer(m.Decoder)
+	if err != nil {
+		return nil, err
+	}
+	defer scorer.Close()
+	start := time.Now()
+	score, err := scorer.Score(ctx, ds, o.BatchTokens)
+	if err != nil {
+		return nil, err
+	}
+	if math.IsNaN(score.Loss) || math.IsInf(score.Loss, 0) {
+		return nil, fault.New(fault.Numerical, o.Model, "the loss on %s is %v", o.Data, score.Loss)
+	}
+	return &Result{
+		Loss: score.Loss, Perplexity: math.Exp(score.Loss), Tokens: score.Tokens, Rows: ds.Stats.Rows, Truncated: ds.Stats.Truncated,
+		TokensPerSecond: float64(score.Read) / time.Since(start).Seconds(), PeakRSSBytes: procstat.PeakRSS(),
+	}, nil
+}
+
+func loadData(m *model.Model, o Options) (*data.Dataset, error) {
+	tok, err := data.OpenTokenizer(filepath.Dir(m.Checkpoint.ConfigPath()))
+	if err != nil {
+		return nil, err
+	}
+	return data.Load(data.Options{Path: o.Data, Tokenizer: tok, VocabSize: m.VocabSize, MaxLength: o.MaxSeqLength, OmitEOS: true, Limit: o.Limit})
+}
+
+// applyAdapters adds the weighted deltas of all adapters to the model's weights.
+func applyAdapters(m *model.Model, refs []adapter.Ref, force bool) error {
+	for _, ref := range refs {
+		a, err := adapter.Load(ref.Path)
+		if err != nil {
+			return err
+		}
+		if err := a.Check(m.Checkpoint, force); err != nil {
+			return err
+		}
+		for _, d := range a.Deltas {
+			w := m.Linear(d.Module())
+			if w == nil {
+				return fault.New(fault.Incompatible, ref.Path, "%s is not a linear layer of the model", fault.Quote(d.Module()))
+			}
+			m.Own(w)
+			d.AddTo(w.Data, float32(ref.Weight))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,87 @@
+package train
+
+import (
+	"math"
+
+	"shira/internal/kernel"
+	"shira/internal/nn"
+)
+
+// adamW is the optimizer of Loshchilov & Hutter (2019, algorithm 2) over the trained vectors, with PyTorch's order of
+// operations. Its state is float32, keyed by the parameter.
+type adamW struct {
+	beta1, beta2, eps, decay float64
+
+	step  int
+	state []moments // in the order of the parameters
+}
+
+type moments struct {
+	param *nn.Param
+	m, v  []float32
+	decay bool
+}
+
+func newAdamW(params []*nn.Param, beta1, beta2, eps, decay float64, decays func(*nn.Param) bool) *adamW {
+	o := &adamW{beta1: beta1, beta2: beta2, eps: eps, decay: decay}
+	for _, p := range params {
+		n := len(p.Value)
+		o.state = append(o.state, moments{p, make([]float32, n), make([]float32, n), decays(p)})
+	}
+	return o
+}
+
+// span is how many values one worker updates at a time.
+const span = 1 << 14
+
+// update takes one step at learning rate lr with gradients multiplied by scale.
+func (o *adamW) update(lr, scale float64) {
+	o.step++
+	correct1 := 1 - math.Pow(o.beta1, float64(o.step))
+	correct2 := math.Sqrt(1 - math.Pow(o.beta2, float64(o.step)))
+	rate, root := float32(lr/correct1), float32(correct2)
+	b1, b2, eps, s := float32(o.beta1), float32(o.beta2), float32(o.eps), float32(scale)
+	for _, st := range o.state {
+		keep := float32(1)
+		if st.decay {
+			keep = float32(1 - lr*o.decay)
+		}
+		value, grad := st.param.Value, st.param.Grad
+		kernel.Parallel((len(value)+span-1)/span, func(part int) {
+			lo, hi := part*span, min((part+1)*span, len(value))
+			w, g, m, v := value[lo:hi], grad[lo:hi], st.m[lo:hi], st.v[lo:hi]
+			for i, gi := range g {
+				gi *= s
+				m[i] += (1 - b1) * (gi - m[i])
+				v[i] = b2*v[i] + (1-b2)*gi*gi
+				denominator := float32(math.Sqrt(float64(v[i])))/root + eps
+				w[i] = w[i]*keep - rate*m[i]/denominator
+			}
+		})
+	}
+}
+
+// gradNorm returns the Euclidean norm of all gradients, summed in a fixed order.
+func gradNorm(params []*nn.Param) float64 {
+	var sum float64
+	for _, p := range params {
+		parts := make([]float64, (len(p.Grad)+span-1)/span)
+		kernel.Parallel(len(parts), func(i int) {
+			for _, g := range p.Grad[i*span : min((i+1)*span, len(p.Grad))] {
+				parts[i] += float64(g) * float64(g)
+			}
+		})
+		for _, v := range parts {
+			sum += v
+		}
+	}
+	return math.Sqrt(sum)
+}
+
+// clipScale returns the factor that limits the norm to most, 1 where it is not above it or most is 0.
+func clipScale(norm, most float64) float64 {
+	if most <= 0 || norm <= most {
+		return 1
+	}
+	return most / (norm + 1e-6)
+}

@@ -1,0 +1,75 @@
+// Package train runs the training loop: it plans a run, trains on a gorgonia graph, evaluates on the way and writes the
+// adapter or, for full fine-tuning, the model.
+package train
+
+// Observer is told what happens during a run. Calls come from one goroutine, in order.
+type Observer interface {
+	Start(*Plan)     // once, before the first step
+	Step(StepInfo)   // after every optimizer step
+	Eval(EvalInfo)   // after every evaluation on the validation file
+	Notice(s string) // something the user should know, one line
+}
+
+// StepInfo describes one optimizer step.
+type StepInfo struct {
+	Step, Steps     int     // this step, from 1, of how many
+	Loss            float64 // mean over the step's counted tokens, in nats
+	LearningRate    float64
+	GradNorm        float64 // before clipping
+	Tokens          int64   // tokens processed so far
+	TokensPerSecond float64 // of this step
+}
+
+// EvalInfo is one evaluation on the validation file; Step 0 is before training.
+type EvalInfo struct {
+	Step   int
+	Loss   float64 // mean over counted tokens, in nats
+	Tokens int64   // counted tokens
+}
+
+// Result is what a finished run reports.
+type Result struct {
+	OutputDir           string   `json:"output_dir"`
+	Steps               int      `json:"steps"`
+	TrainLoss           float64  `json:"train_loss"` // of the last step
+	EvalLoss            *float64 `json:"eval_loss"`  // at the end; null without a validation file
+	EvalLossBefore      *float64 `json:"eval_loss_before"`
+	TrainableParameters int64    `json:"trainable_parameters"`
+	TokensPerSecond     float64  `json:"tokens_per_second"` // mean over the steps
+	PeakRSSBytes        int64    `json:"peak_rss_bytes"`
+}
+
+// Plan is what a run would do, as `train --dry-run` prints it.
+type Plan struct {
+	Model          string       `json:"model"`
+	Method         string       `json:"method"`
+	Mask           string       `json:"mask,omitempty"`
+	Parameters     int64        `json:"parameters"` // of the whole model, tied weights once
+	Targets        []PlanTarget `json:"targets"`
+	Trained        int64        `json:"trained_parameters"`
+	ShareOfTargets float64      `json:"share_of_targets"` // trained / entries of the matched weights
+	ShareOfModel   float64      `json:"share_of_model"`   // trained / parameters of the model
+	AdapterBytes   int64        `json:"adapter_bytes"`    // of what the run writes
+	Memory         []PlanMemory `json:"memory"`           // estimate of the peak, by component
+	Examples       int          `json:"examples"`
+	Truncated      int          `json:"truncated"` // examples cut at max_seq_length
+	NoLabels       int          `json:"no_labels"` // examples dropped for having nothing to predict
+	Steps          int          `json:"steps"`
+	TokensPerStep  int          `json:"tokens_per_step"` // at most
+}
+
+// PlanTarget is one entry of target_modules and what it matched.
+type PlanTarget struct {
+	Pattern string `json:"pattern"`
+	Matched int    `json:"matched"` // weights
+	Out     int    `json:"out"`     // shape of the first match
+	In      int    `json:"in"`
+	Weights int64  `json:"weights"` // entries over all matches
+	Trained int64  `json:"trained"`
+}
+
+// PlanMemory is one component of the memory estimate.
+type PlanMemory struct {
+	Component string `json:"component"`
+	Bytes     int64  `json:"bytes"`
+}

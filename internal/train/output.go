@@ -1,0 +1,152 @@
+package train
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"shira/internal/adapter"
+	"shira/internal/buildinfo"
+	"shira/internal/checkpoint"
+	"shira/internal/config"
+	"shira/internal/fault"
+	"shira/internal/fsx"
+)
+
+const metricsFile = "metrics.jsonl"
+
+// output is a run's directory.
+type output struct {
+	dir     string
+	metrics *os.File
+}
+
+// openOutput makes the directory and starts metrics.jsonl. A directory that holds a result already is refused.
+func openOutput(cfg *config.Train) (*output, error) {
+	dir := cfg.OutputDir
+	for _, name := range []string{adapter.TensorsFile, checkpoint.ModelFile, metricsFile} {
+		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil && !cfg.OverwriteOutputDir {
+			return nil, fault.New(fault.Usage, dir, "the output directory holds a run already: %s", name).
+				WithHint("choose another output_dir, or set overwrite_output_dir: true")
+		}
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fsx.Wrap(err, dir, "cannot make the output directory")
+	}
+	path := filepath.Join(dir, metricsFile)
+	f, err := os.Create(path)
+	if err != nil {
+		return nil, fsx.Wrap(err, path, "cannot write")
+	}
+	return &output{dir, f}, nil
+}
+
+func (o *output) close() { o.metrics.Close() }
+
+// step appends a step's line to metrics.jsonl.
+func (o *output) step(s StepInfo) error {
+	return o.line(struct {
+		Step            int     `json:"step"`
+		Loss            float64 `json:"loss"`
+		LearningRate    float64 `json:"learning_rate"`
+		GradNorm        float64 `json:"grad_norm"`
+		Tokens          int64   `json:"tokens"`
+		TokensPerSecond float64 `json:"tokens_per_second"`
+	}{s.Step, s.Loss, s.LearningRate, s.GradNorm, s.Tokens, s.TokensPerSecond})
+}
+
+// eval appends an evaluation's line to metrics.jsonl.
+func (o *output) eval(e EvalInfo) error {
+	return o.line(struct {
+		Step   int     `json:"step"`
+		Loss   float64 `json:"eval_loss"`
+		Tokens int64   `json:"eval_tokens"`
+	}{e.Step, e.Loss, e.Tokens})
+}
+
+func (o *output) line(v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	if _, err := o.metrics.Write(append(b, '\n')); err != nil {
+		return fsx.Wrap(err, o.metrics.Name(), "cannot write")
+	}
+	return nil
+}
+
+// save writes the run's result durably: an adapter, or for full fine-tuning a complete model directory.
+func (o *output) save(s *session) error {
+	if s.cfg.Method == "full" {
+		return o.saveModel(s)
+	}
+	a, err := s.adapter()
+	if err != nil {
+		return err
+	}
+	return a.Save(o.dir)
+}
+
+// adapter returns the trained entries with what there is to say about them.
+func (s *session) adapter() (*adapter.Adapter, error) {
+	fingerprint, err := s.model.Checkpoint.Fingerprint()
+	if err != nil {
+		return nil, err
+	}
+	a := &adapter.Adapter{Config: adapter.Config{
+		Method: "shira", Mask: s.cfg.Mask, R: s.cfg.R, Density: s.cfg.Density, TargetModules: s.cfg.TargetModules, Seed: s.cfg.Seed,
+		TaskType: "CAUSAL_LM", BaseName: s.cfg.ModelNameOrPath, BaseFingerprint: fingerprint, DataHash: s.train.SHA256, ToolVersion: buildinfo.Version(),
+	}}
+	if s.start != nil {
+		c := s.start.Config
+		a.Config.Mask, a.Config.R, a.Config.Density, a.Config.TargetModules = c.Mask, c.R, c.Density, c.TargetModules
+	}
+	for _, d := range s.deltas {
+		copy(d.Values, s.model.Linear(d.Name).Sparse.Value)
+		a.Deltas = append(a.Deltas, d)
+	}
+	return a, nil
+}
+
+// companions are the small files that make weights a model directory.
+var companions = []string{checkpoint.ConfigFile, "generation_config.json", "tokenizer.json", "tokenizer_config.json",
+	"special_tokens_map.json", "added_tokens.json", "tokenizer.model", "vocab.json", "merges.txt", "chat_template.jinja"}
+
+// maxCompanion bounds a companion's size; the largest tokenizers have some 30 MB.
+const maxCompanion = 256 << 20
+
+// saveModel writes the trained weights in the base's types and order, beside copies of its configuration and tokenizer.
+func (o *output) saveModel(s *session) error {
+	values := map[string][]float32{}
+	for _, w := range s.model.Weights() {
+		values[w.Name+".weight"] = w.Data
+	}
+	for _, g := range s.model.Gains() {
+		values[g.Name] = g.Data
+	}
+	var entries []checkpoint.Entry
+	for _, t := range s.model.Checkpoint.Tensors() {
+		if v, ok := values[t.Name]; ok {
+			entries = append(entries, checkpoint.Float32Entry(t.Name, t.DType, t.Shape, v))
+		}
+	}
+	for _, name := range companions {
+		b, err := fsx.ReadFile(filepath.Join(s.model.Checkpoint.Dir(), name), maxCompanion)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := fsx.WriteFile(filepath.Join(o.dir, name), func(w io.Writer) error {
+			_, err := w.Write(b)
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	return checkpoint.Write(filepath.Join(o.dir, checkpoint.ModelFile), entries, map[string]string{"format": "pt"})
+}

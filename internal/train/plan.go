@@ -1,0 +1,153 @@
+package train
+
+import (
+	"context"
+
+	"shira/internal/config"
+	"shira/internal/nn"
+)
+
+// MakePlan sets a run up, without training or writing anything, and returns what it would do.
+func MakePlan(ctx context.Context, cfg *config.Train) (*Plan, error) {
+	s, err := setUp(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	machine, err := s.graph.Compile(s.loss)
+	if err != nil {
+		return nil, err
+	}
+	defer machine.Close()
+	return s.plan(), nil
+}
+
+// plan describes the run. The graph must be compiled.
+func (s *session) plan() *Plan {
+	cfg := s.cfg
+	p := &Plan{
+		Model: cfg.ModelNameOrPath, Method: cfg.Method, Parameters: s.model.Parameters(), Trained: s.trained(),
+		Examples: len(s.train.Examples), Truncated: s.train.Stats.Truncated, NoLabels: s.train.Stats.NoLabels, Steps: s.steps,
+		TokensPerStep: s.batchTokens() * cfg.GradientAccumulationSteps,
+	}
+	if cfg.Method == "full" {
+		p.Targets = []PlanTarget{{Pattern: "all", Matched: len(s.model.Weights()) + len(s.model.Gains()), Weights: p.Parameters, Trained: p.Trained}}
+	} else {
+		p.Mask, p.Targets = cfg.Mask, s.planTargets()
+	}
+	var weights int64
+	for _, t := range p.Targets {
+		weights += t.Weights
+	}
+	p.ShareOfTargets = float64(p.Trained) / float64(weights)
+	p.ShareOfModel = float64(p.Trained) / float64(p.Parameters)
+	p.AdapterBytes = s.writtenBytes()
+	p.Memory = s.planMemory()
+	return p
+}
+
+// trained returns the number of trained values.
+func (s *session) trained() int64 {
+	if s.cfg.Method == "full" {
+		return s.model.Parameters()
+	}
+	var n int64
+	for _, d := range s.deltas {
+		n += int64(d.Parameters())
+	}
+	return n
+}
+
+// batchTokens is the most tokens of one micro-batch.
+func (s *session) batchTokens() int {
+	return s.cfg.BatchSize * min(s.rowLimit, s.longestRow())
+}
+
+// longestRow is the most tokens of a training row.
+func (s *session) longestRow() int {
+	if s.cfg.Packing {
+		return s.rowLimit
+	}
+	return s.train.Stats.Longest
+}
+
+// planTargets groups the trained weights by the pattern that matched them, or by kind of layer where the entries come
+// from an adapter.
+func (s *session) planTargets() []PlanTarget {
+	patterns := s.cfg.TargetModules
+	if s.start != nil {
+		patterns = layerKinds(s.model)
+	}
+	rows := make([]PlanTarget, len(patterns))
+	for _, d := range s.deltas {
+		for i, p := range patterns {
+			if !matches(d.Name, p) {
+				continue
+			}
+			r := &rows[i]
+			if r.Matched == 0 {
+				*r = PlanTarget{Pattern: p, Out: d.Out, In: d.In}
+			}
+			r.Matched++
+			r.Weights += int64(d.Out) * int64(d.In)
+			r.Trained += int64(d.Parameters())
+			break
+		}
+	}
+	var used []PlanTarget
+	for _, r := range rows {
+		if r.Matched > 0 {
+			used = append(used, r)
+		}
+	}
+	return used
+}
+
+// writtenBytes is the size of the tensors that the run writes.
+func (s *session) writtenBytes() int64 {
+	if s.cfg.Method == "full" {
+		return s.model.Checkpoint.Size()
+	}
+	return s.trained() * entryBytes
+}
+
+// entryBytes is what an adapter file holds per trained entry: a value and two indices.
+const entryBytes = 12
+
+// planMemory estimates the peak by component.
+func (s *session) planMemory() []PlanMemory {
+	longest := min(s.rowLimit, s.train.Stats.Longest)
+	m := s.graph.Memory(s.batchTokens(), longest)
+	var scoring nn.Memory
+	if s.valid != nil {
+		if g := nn.NewGraph(false); s.addLoss(g) == nil {
+			scoring = g.Memory(max(evalTokens, s.valid.Stats.Longest), s.valid.Stats.Longest)
+		}
+	}
+	// Each trained value has a gradient and two moments; a sparse one a value, the base's value and two indices as well.
+	perValue := int64(3 * 4)
+	if s.deltas != nil {
+		perValue += 5 * 4
+	}
+	if s.cfg.GradientAccumulationSteps > 1 {
+		perValue += 4
+	}
+	return []PlanMemory{
+		{"weights", 4 * s.model.Parameters()},
+		{"trained values, gradients and optimizer", perValue * s.trained()},
+		{"activations kept for the backward pass", m.Activations},
+		{"activations shared by the layers", m.Shared + scoring.Shared},
+		{"logits", m.Logits + scoring.Logits},
+		{"attention", m.Attention + scoring.Attention},
+		{"examples", 4 * s.train.Stats.Tokens},
+		{"program", programBytes},
+	}
+}
+
+// programBytes is what the program itself takes: code, runtime and the graph.
+const programBytes = 24 << 20
+
+func (s *session) addLoss(g *nn.Graph) error {
+	_, err := s.model.Loss(g)
+	return err
+}

@@ -1,0 +1,223 @@
+package train
+
+import (
+	"context"
+	"math"
+	"slices"
+	"time"
+
+	"shira/internal/config"
+	"shira/internal/eval"
+	"shira/internal/fault"
+	"shira/internal/nn"
+	"shira/internal/procstat"
+)
+
+// evalTokens is how many tokens an evaluation looks at together.
+const evalTokens = 1024
+
+// Run trains as cfg says and writes the adapter or model to its output directory. When ctx is cancelled it stops after
+// the step it is in, and nothing but metrics.jsonl is written.
+func Run(ctx context.Context, cfg *config.Train, obs Observer) (*Result, error) {
+	s, err := setUp(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	out, err := openOutput(cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer out.close()
+	obs.Start(s.plan())
+
+	machine, err := s.graph.Compile(s.loss)
+	if err != nil {
+		return nil, err
+	}
+	defer machine.Close()
+	t := &trainer{session: s, obs: obs, out: out, machine: machine}
+	t.opt = newAdamW(machine.Params(), cfg.AdamBeta1, cfg.AdamBeta2, cfg.AdamEpsilon, cfg.WeightDecay, t.decays())
+	if s.valid != nil {
+		scorer, err := eval.NewScorer(s.model.Decoder)
+		if err != nil {
+			return nil, err
+		}
+		defer scorer.Close()
+		t.scorer = scorer
+	}
+	if err := t.loop(ctx); err != nil {
+		return nil, err
+	}
+	if err := out.save(s); err != nil {
+		return nil, err
+	}
+	t.result.OutputDir = cfg.OutputDir
+	t.result.TrainableParameters = s.trained()
+	t.result.PeakRSSBytes = procstat.PeakRSS()
+	return &t.result, nil
+}
+
+// trainer is the loop's state.
+type trainer struct {
+	*session
+	obs     Observer
+	out     *output
+	machine *nn.Machine
+	opt     *adamW
+	scorer  *eval.Scorer // nil without a validation file
+
+	micro  []nn.Batch  // of one step; their memory is reused
+	sum    [][]float32 // gradients summed over micro-batches, nil without accumulation
+	tokens int64
+	result Result
+}
+
+// decays says which parameters weight decay applies to: matrices and sparse values, not biases and gains.
+func (t *trainer) decays() func(*nn.Param) bool {
+	vectors := map[string]bool{}
+	for _, g := range t.model.Gains() {
+		vectors[g.Name] = true
+	}
+	return func(p *nn.Param) bool { return !vectors[p.Name] }
+}
+
+func (t *trainer) loop(ctx context.Context) error {
+	if err := t.evaluate(ctx, 0); err != nil {
+		return err
+	}
+	t.result.EvalLossBefore = t.result.EvalLoss
+	var busy time.Duration
+	for step := range t.steps {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		start := time.Now()
+		info, err := t.step(step)
+		if err != nil {
+			return err
+		}
+		spent := time.Since(start)
+		busy += spent
+		info.TokensPerSecond = float64(info.Tokens) / spent.Seconds()
+		t.tokens += info.Tokens
+		info.Tokens = t.tokens
+		t.result.Steps, t.result.TrainLoss = info.Step, info.Loss
+		t.obs.Step(info)
+		if info.Step%t.cfg.LoggingSteps == 0 || info.Step == t.steps {
+			if err := t.out.step(info); err != nil {
+				return err
+			}
+		}
+		if info.Step == t.steps || t.cfg.EvalSteps > 0 && info.Step%t.cfg.EvalSteps == 0 {
+			if err := t.evaluate(ctx, info.Step); err != nil {
+				return err
+			}
+		}
+	}
+	t.result.TokensPerSecond = float64(t.tokens) / busy.Seconds()
+	return nil
+}
+
+// step takes optimizer step number step, from 0.
+func (t *trainer) step(step int) (StepInfo, error) {
+	counted := t.nextBatches()
+	info := StepInfo{Step: step + 1, Steps: t.steps}
+	var loss float64
+	for i, b := range t.micro {
+		// Every counted token of the step weighs the same, whichever micro-batch it is in.
+		b.Scale = 1 / float64(counted)
+		r, err := t.machine.Run(b)
+		if err != nil {
+			return info, err
+		}
+		loss += r.Loss
+		info.Tokens += int64(len(b.IDs))
+		t.accumulate(i)
+	}
+	params := t.machine.Params()
+	info.Loss = loss / float64(counted)
+	info.GradNorm = gradNorm(params)
+	if math.IsNaN(info.Loss+info.GradNorm) || math.IsInf(info.Loss+info.GradNorm, 0) {
+		return info, t.notFinite(info)
+	}
+	rate, err := rateAt(t.cfg.LRSchedulerType, t.cfg.LearningRate, step, t.steps, t.warmup)
+	if err != nil {
+		return info, err
+	}
+	info.LearningRate = rate
+	t.opt.update(rate, clipScale(info.GradNorm, t.cfg.MaxGradNorm))
+	for _, d := range t.deltas {
+		t.model.Linear(d.Name).Sync()
+	}
+	return info, nil
+}
+
+// nextBatches takes the step's micro-batches from the loader and returns how many tokens count in all of them.
+func (t *trainer) nextBatches() int {
+	counted := 0
+	for len(t.micro) < t.cfg.GradientAccumulationSteps {
+		t.micro = append(t.micro, nn.Batch{})
+	}
+	for i := range t.micro {
+		b := t.loader.Next()
+		m := &t.micro[i]
+		m.IDs = append(m.IDs[:0], b.IDs...)
+		m.Targets = append(m.Targets[:0], b.Targets...)
+		m.Lengths = append(m.Lengths[:0], b.Lengths...)
+		counted += b.Labels
+	}
+	return max(1, counted)
+}
+
+// accumulate sums the gradients of micro-batches 0 … i; after the last one the parameters hold the sum.
+func (t *trainer) accumulate(i int) {
+	n := len(t.micro)
+	if n == 1 {
+		return
+	}
+	for j, p := range t.machine.Params() {
+		switch {
+		case i == 0 && len(t.sum) <= j:
+			t.sum = append(t.sum, slices.Clone(p.Grad))
+		case i == 0:
+			copy(t.sum[j], p.Grad)
+		default:
+			for k, g := range p.Grad {
+				t.sum[j][k] += g
+			}
+		}
+		if i == n-1 {
+			copy(p.Grad, t.sum[j])
+		}
+	}
+}
+
+// notFinite names what is no longer a number.
+func (t *trainer) notFinite(info StepInfo) error {
+	for _, p := range t.machine.Params() {
+		for _, g := range p.Grad {
+			if f := float64(g); math.IsNaN(f) || math.IsInf(f, 0) {
+				return fault.New(fault.Numerical, "", "step %d: the gradient of %s is not finite (loss %v)", info.Step, p.Name, info.Loss).
+					WithHint("lower learning_rate (now %g) or set max_grad_norm; nothing was written", t.cfg.LearningRate)
+			}
+		}
+	}
+	return fault.New(fault.Numerical, "", "step %d: the loss is %v, the gradient's norm %v", info.Step, info.Loss, info.GradNorm).
+		WithHint("lower learning_rate (now %g); nothing was written", t.cfg.LearningRate)
+}
+
+// evaluate scores the validation file after the given step.
+func (t *trainer) evaluate(ctx context.Context, step int) error {
+	if t.scorer == nil {
+		return nil
+	}
+	score, err := t.scorer.Score(ctx, t.valid, evalTokens)
+	if err != nil {
+		return err
+	}
+	info := EvalInfo{Step: step, Loss: score.Loss, Tokens: score.Tokens}
+	t.result.EvalLoss = &info.Loss
+	t.obs.Eval(info)
+	return t.out.eval(info)
+}

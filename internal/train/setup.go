@@ -1,0 +1,106 @@
+package train
+
+import (
+	"context"
+	"math"
+	"path/filepath"
+
+	"shira/internal/adapter"
+	"shira/internal/config"
+	"shira/internal/data"
+	"shira/internal/fault"
+	"shira/internal/kernel"
+	"shira/internal/model"
+	"shira/internal/nn"
+)
+
+// session is a run that is set up but has not taken a step.
+type session struct {
+	cfg      *config.Train
+	model    *model.Model
+	deltas   []*adapter.Sparse // nil for full fine-tuning
+	start    *adapter.Adapter  // init_adapter, or nil
+	train    *data.Dataset
+	valid    *data.Dataset // nil without a validation file
+	loader   *data.Loader
+	graph    *nn.Graph
+	loss     *nn.Var
+	steps    int // optimizer steps of the run
+	warmup   int
+	rowLimit int // most tokens of a row
+}
+
+// setUp loads everything a run needs and checks that it fits together.
+func setUp(ctx context.Context, cfg *config.Train) (*session, error) {
+	if err := kernel.Check(); err != nil {
+		return nil, fault.Wrap(fault.Usage, "", err, "kernels")
+	}
+	if cfg.Threads > 0 {
+		kernel.SetThreads(cfg.Threads)
+	}
+	m, err := model.Load(cfg.ModelNameOrPath)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{cfg: cfg, model: m}
+	if err := s.load(ctx); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *session) close() { s.model.Close() }
+
+func (s *session) load(ctx context.Context) error {
+	cfg := s.cfg
+	if s.rowLimit = cfg.MaxSeqLength; s.rowLimit > s.model.MaxPositions {
+		return fault.New(fault.Usage, "", "max_seq_length %d is more than the %d positions of the model", s.rowLimit, s.model.MaxPositions)
+	}
+	if err := s.loadData(); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	var err error
+	if s.loader, err = data.NewLoader(s.train, data.LoaderOptions{
+		BatchSize: cfg.BatchSize, MaxLength: s.rowLimit, Packing: cfg.Packing, Shuffle: cfg.Shuffle, Seed: cfg.Seed,
+	}); err != nil {
+		return err
+	}
+	if s.steps = cfg.MaxSteps; s.steps == 0 {
+		s.steps = max(1, int(math.Ceil(float64(s.loader.Steps(cfg.NumTrainEpochs))/float64(cfg.GradientAccumulationSteps))))
+	}
+	if s.warmup = cfg.WarmupSteps; s.warmup == 0 {
+		s.warmup = int(math.Ceil(cfg.WarmupRatio * float64(s.steps)))
+	}
+	if cfg.Method == "full" {
+		attachDense(s.model)
+	} else {
+		if err := s.chooseEntries(); err != nil {
+			return err
+		}
+		attachSparse(s.model, s.deltas)
+	}
+	s.graph = nn.NewGraph(true)
+	s.loss, err = s.model.Loss(s.graph)
+	return err
+}
+
+func (s *session) loadData() error {
+	opt := data.Options{Path: s.cfg.TrainFile, VocabSize: s.model.VocabSize, MaxLength: s.rowLimit, AppendEOS: s.cfg.AppendEOS}
+	var err error
+	if opt.Tokenizer, err = data.OpenTokenizer(filepath.Dir(s.model.Checkpoint.ConfigPath())); err != nil {
+		return err
+	}
+	if s.train, err = data.Load(opt); err != nil {
+		return err
+	}
+	if s.cfg.ValidationFile == "" {
+		return nil
+	}
+	opt.Path = s.cfg.ValidationFile
+	s.valid, err = data.Load(opt)
+	return err
+}

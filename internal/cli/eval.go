@@ -1,0 +1,179 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"shira/internal/adapter"
+	"shira/internal/eval"
+	"shira/internal/fault"
+)
+
+type evalOptions struct {
+	eval.Options
+	adapters      []string
+	batchSize     int
+	computeDType  string
+	maxPerplexity float64
+	gated         bool // maxPerplexity was given
+	asJSON        bool
+}
+
+// evalFromEnv are the flags of eval that the environment can set too.
+var evalFromEnv = []string{"threads", "max-seq-length"}
+
+func newEvalCmd(a *app) *cobra.Command {
+	var o evalOptions
+	cmd := &cobra.Command{
+		Use:   "eval MODEL --data FILE.jsonl [--adapter ADAPTER[@WEIGHT]]…",
+		Short: "Score a model, with adapters, on a data file",
+		Long: `Score a model on a data file: the mean loss over counted tokens, in nats, and its
+exponential, the perplexity. Adapters are applied in memory at their weights; no
+file is changed. The result does not depend on threads or batch size.
+
+--max-perplexity makes it a gate for scripts: a worse result is printed, and the
+exit code is 9.`,
+		Args: arguments(1, 1, "one MODEL"),
+		Example: `  shira eval base --data test.jsonl
+  shira eval base --data test.jsonl --adapter out --adapter other.st@0.5 --json
+  shira eval base-fused --data test.jsonl --max-perplexity 12`,
+		Annotations: exits(fault.Malformed, fault.Incompatible, fault.Numerical, fault.Gate, fault.Interrupted, fault.Terminated),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := fromEnvironment(cmd.Flags(), evalFromEnv...); err != nil {
+				return err
+			}
+			o.Model = args[0]
+			o.gated = cmd.Flags().Changed("max-perplexity")
+			return runEval(cmd.Context(), a, o)
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVarP(&o.Data, "data", "d", "", "`FILE` of examples, JSONL")
+	f.StringArrayVarP(&o.adapters, "adapter", "a", nil, "`ADAPTER[@WEIGHT]` to apply; may be repeated")
+	f.IntVar(&o.MaxSeqLength, "max-seq-length", 0, "cut examples to `N` tokens; 0: the model's number of positions")
+	f.IntVar(&o.Limit, "limit", 0, "score the first `N` examples only; 0: all")
+	f.Float64Var(&o.maxPerplexity, "max-perplexity", 0, "fail with exit code 9 when the perplexity is above `X`")
+	f.BoolVar(&o.ForceBase, "force", false, "apply adapters that were trained on another base")
+	f.IntVar(&o.batchSize, "batch-size", 0, "examples looked at together, `N` of full length; 0: a good number")
+	f.StringVar(&o.computeDType, "compute-dtype", "float32", "`TYPE` of the arithmetic: float32")
+	f.IntVar(&o.Threads, "threads", 0, "`N` threads; 0: all cores")
+	addJSON(cmd, &o.asJSON)
+	return cmd
+}
+
+// complete checks the flags and brings them into the form that package eval takes.
+func (o *evalOptions) complete() error {
+	switch {
+	case o.Data == "":
+		return fault.New(fault.Usage, "", "want --data FILE.jsonl")
+	case o.MaxSeqLength < 0 || o.MaxSeqLength == 1:
+		return fault.New(fault.Usage, "", "--max-seq-length: want at least 2, or 0, got %d", o.MaxSeqLength)
+	case o.Limit < 0 || o.batchSize < 0 || o.Threads < 0:
+		return fault.New(fault.Usage, "", "--limit, --batch-size and --threads: want no negative number")
+	case o.gated && !(o.maxPerplexity >= 1):
+		return fault.New(fault.Usage, "", "--max-perplexity: want at least 1, got %v", o.maxPerplexity)
+	case o.computeDType != "float32":
+		return fault.New(fault.Usage, "", "--compute-dtype: want float32, got %s", fault.Quote(o.computeDType))
+	}
+	length := o.MaxSeqLength
+	if length == 0 {
+		length = 512 // only a budget: the result does not depend on it
+	}
+	if o.batchSize > 1<<30/length {
+		return fault.New(fault.Usage, "", "--batch-size: %d is too many", o.batchSize)
+	}
+	o.BatchTokens = o.batchSize * length
+	var err error
+	o.Adapters, err = parseRefs(o.adapters)
+	return err
+}
+
+func runEval(ctx context.Context, a *app, o evalOptions) error {
+	if err := o.complete(); err != nil {
+		return err
+	}
+	r, err := eval.Perplexity(ctx, o.Options)
+	if err != nil {
+		return err
+	}
+	if o.asJSON {
+		err = a.printJSON(evalObject(o, r))
+	} else {
+		a.printEval(o, r)
+	}
+	if err == nil && o.gated && !(r.Perplexity <= o.maxPerplexity) {
+		return fault.New(fault.Gate, o.Model, "perplexity %v is above --max-perplexity %v", r.Perplexity, o.maxPerplexity)
+	}
+	return err
+}
+
+// adapterObject is an adapter in the JSON of results.
+type adapterObject struct {
+	Path   string  `json:"path"`
+	Weight float64 `json:"weight"`
+}
+
+// evalObject is the JSON of a result. Fields are only ever added.
+func evalObject(o evalOptions, r *eval.Result) any {
+	type perplexity struct {
+		Loss       float64 `json:"loss"`
+		Perplexity float64 `json:"perplexity"`
+		Tokens     int64   `json:"tokens"`
+	}
+	type results struct {
+		Perplexity perplexity `json:"perplexity"`
+	}
+	adapters := []adapterObject{}
+	for _, ref := range o.Adapters {
+		adapters = append(adapters, adapterObject{ref.Path, ref.Weight})
+	}
+	return struct {
+		Model           string          `json:"model"`
+		Adapters        []adapterObject `json:"adapters"`
+		Data            string          `json:"data"`
+		Rows            int             `json:"rows"`
+		Truncated       int             `json:"truncated"`
+		Results         results         `json:"results"`
+		TokensPerSecond float64         `json:"tokens_per_second"`
+		PeakRSSBytes    int64           `json:"peak_rss_bytes"`
+	}{o.Model, adapters, o.Data, r.Rows, r.Truncated, results{perplexity{r.Loss, r.Perplexity, r.Tokens}}, r.TokensPerSecond, r.PeakRSSBytes}
+}
+
+func (a *app) printEval(o evalOptions, r *eval.Result) {
+	names := make([]string, len(o.Adapters))
+	for i, ref := range o.Adapters {
+		names[i] = ref.String()
+	}
+	rows := commas(int64(r.Rows))
+	if r.Truncated > 0 {
+		rows += fmt.Sprintf(", %s cut at the maximum length", commas(int64(r.Truncated)))
+	}
+	fields(a.stdout,
+		[2]string{"model", o.Model},
+		[2]string{"adapters", strings.Join(names, ", ")},
+		[2]string{"data", o.Data},
+		[2]string{"examples", rows},
+		[2]string{"tokens", commas(r.Tokens)},
+		[2]string{"loss", strconv.FormatFloat(r.Loss, 'f', 6, 64)},
+		[2]string{"perplexity", strconv.FormatFloat(r.Perplexity, 'f', 4, 64)},
+		[2]string{"speed", rate(r.TokensPerSecond) + " tokens/s"},
+		[2]string{"memory", memoryText(r.PeakRSSBytes)})
+}
+
+// parseRefs reads adapters with their weights.
+func parseRefs(args []string) ([]adapter.Ref, error) {
+	refs := make([]adapter.Ref, 0, len(args))
+	for _, arg := range args {
+		ref, err := adapter.ParseRef(arg)
+		if err != nil {
+			return nil, err
+		}
+		refs = append(refs, ref)
+	}
+	return refs, nil
+}

@@ -1,0 +1,129 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"shira/internal/fault"
+	"shira/internal/fuse"
+)
+
+type fuseOptions struct {
+	fuse.Options
+	asJSON bool
+}
+
+func newFuseCmd(a *app) *cobra.Command {
+	var o fuseOptions
+	cmd := &cobra.Command{
+		Use:   "fuse BASE ADAPTER[@WEIGHT]… [-o OUT]",
+		Short: "Write a base with adapters added to its weights",
+		Long: `Write a new checkpoint: the base plus each adapter times its weight. The sum is formed
+in float32 and rounded once to the type of each tensor; everything else is copied. For
+a directory the output is a complete model directory. Without -o it is BASE-fused,
+beside the base. The base is not changed.
+
+Changes smaller than the base's precision vanish when they are rounded. The report says
+how many of the adapters' entries change stored bits; --min-survival makes it a gate.`,
+		Args: arguments(2, -1, "BASE and at least one ADAPTER"),
+		Example: `  shira fuse base out
+  shira fuse base.st a.st b.st@0.5 -o both.st
+  shira fuse base out --dry-run --min-survival 0.99`,
+		Annotations: exits(fault.Malformed, fault.Incompatible, fault.Numerical, fault.Gate, fault.Interrupted, fault.Terminated),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.Base = args[0]
+			var err error
+			if o.Adapters, err = parseRefs(args[1:]); err != nil {
+				return err
+			}
+			o.ForceBase = o.Force
+			return runFuse(cmd.Context(), a, o)
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVarP(&o.Out, "output", "o", "", "write to `OUT`; default BASE-fused beside the base")
+	f.BoolVar(&o.Force, "force", false, "replace OUT where it exists, and apply adapters that were trained on another base")
+	f.BoolVar(&o.DryRun, "dry-run", false, "report only; write nothing")
+	f.Float64Var(&o.MinSurvival, "min-survival", 0, "fail with exit code 9, writing nothing, when less than the share `X` (0 to 1) of entries survives")
+	addJSON(cmd, &o.asJSON)
+	return cmd
+}
+
+func runFuse(ctx context.Context, a *app, o fuseOptions) error {
+	var closeBar func()
+	o.Progress, closeBar = a.byteProgress("fusing")
+	r, err := fuse.Run(ctx, o.Options)
+	closeBar()
+	if err != nil && !gateMissed(err) {
+		return err
+	}
+	if o.asJSON {
+		if e := a.printJSON(r); e != nil {
+			return e
+		}
+	} else {
+		a.printFused(r, err == nil && !o.DryRun)
+	}
+	return err
+}
+
+// worstTensors is how many tensors the report names.
+const worstTensors = 5
+
+func (a *app) printFused(r *fuse.Report, written bool) {
+	t := newTable("<adapter", "weight", "tensors", "parameters", "changed", "survival")
+	for _, ad := range r.Adapters {
+		t.add(ad.Path, fmt.Sprint(ad.Weight), commas(int64(ad.Tensors)), commas(ad.Parameters), commas(ad.Survival.Changed), percent(ad.Survival.Share))
+	}
+	if len(r.Adapters) > 1 {
+		t.add("together", "", commas(int64(len(r.Tensors))), commas(r.Survival.Entries), commas(r.Survival.Changed), percent(r.Survival.Share))
+	}
+	t.write(a.stdout)
+	a.printOverlaps(r)
+	a.printWorst(r.Tensors)
+	for _, name := range r.LeftOut {
+		a.log.notice("not copied to the output: " + name)
+	}
+	if written {
+		fmt.Fprintf(a.stdout, "\nwrote %s, %s\n", oneLine(r.Output), byteSize(r.Bytes))
+	} else {
+		fmt.Fprintf(a.stdout, "\nnothing written; the output would be %s, %s\n", oneLine(r.Output), byteSize(r.Bytes))
+	}
+}
+
+// printOverlaps prints what the masks of each pair have in common.
+func (a *app) printOverlaps(r *fuse.Report) {
+	if len(r.Overlaps) == 0 {
+		return
+	}
+	t := newTable("<overlap", "entries", "share", "of opposite sign")
+	for _, o := range r.Overlaps {
+		t.add(r.Adapters[o.A].Path+" and "+r.Adapters[o.B].Path, commas(o.Entries), percent(o.Share), commas(o.SignConflicts))
+	}
+	fmt.Fprintln(a.stdout)
+	t.write(a.stdout)
+}
+
+// printWorst prints the tensors of which rounding took most.
+func (a *app) printWorst(tensors []fuse.TensorReport) {
+	worst := slices.DeleteFunc(slices.Clone(tensors), func(t fuse.TensorReport) bool { return t.Survival.Share == 1 })
+	if len(worst) == 0 {
+		return
+	}
+	slices.SortStableFunc(worst, func(x, y fuse.TensorReport) int {
+		if x.Survival.Share < y.Survival.Share {
+			return -1
+		}
+		return 1
+	})
+	t := newTable("<least survival", "<type", "entries", "changed", "survival")
+	for _, w := range worst[:min(worstTensors, len(worst))] {
+		t.add(w.Name, w.DType, commas(w.Survival.Entries), commas(w.Survival.Changed), percent(w.Survival.Share))
+	}
+	fmt.Fprintln(a.stdout)
+	t.write(a.stdout)
+}

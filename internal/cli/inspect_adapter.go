@@ -1,0 +1,170 @@
+package cli
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"shira/internal/adapter"
+)
+
+// adapterDetails is the JSON of an inspected adapter. Fields are only ever added.
+type adapterDetails struct {
+	Kind            string         `json:"kind"` // "adapter"
+	Path            string         `json:"path"`
+	Method          string         `json:"method"`
+	Mask            string         `json:"mask,omitempty"`
+	R               int            `json:"r,omitempty"`
+	Density         float64        `json:"density,omitempty"`
+	TargetModules   []string       `json:"target_modules"`
+	Seed            uint64         `json:"seed"`
+	Parameters      int64          `json:"parameters"`
+	Base            string         `json:"base_model_name_or_path"`
+	BaseFingerprint string         `json:"base_fingerprint"`
+	DataHash        string         `json:"data_hash"`
+	ToolVersion     string         `json:"tool_version"`
+	Digest          string         `json:"digest"`
+	Values          distribution   `json:"values"`
+	Targets         []targetObject `json:"targets"`
+	Modules         []targetObject `json:"modules"`
+}
+
+// targetObject is one module of an adapter, or all that end in the same name.
+type targetObject struct {
+	Name       string       `json:"name"`
+	Modules    int          `json:"modules"`
+	Out        int          `json:"out"` // of the first module; 0 when the file does not say
+	In         int          `json:"in"`
+	Parameters int64        `json:"parameters"`
+	Density    *float64     `json:"density"` // share of the weights' entries; null when the file does not say their shapes
+	Values     distribution `json:"values"`
+
+	entries int64
+}
+
+// distribution describes trained values.
+type distribution struct {
+	MeanAbs   float64 `json:"mean_abs"`
+	MaxAbs    float64 `json:"max_abs"`
+	ZeroShare float64 `json:"zero_share"`
+
+	n, zeros int64
+	sum      float64
+}
+
+func (d *distribution) add(values []float32) {
+	for _, v := range values {
+		abs := math.Abs(float64(v))
+		d.sum += abs
+		d.MaxAbs = max(d.MaxAbs, abs)
+		if v == 0 {
+			d.zeros++
+		}
+	}
+	if d.n += int64(len(values)); d.n > 0 {
+		d.MeanAbs, d.ZeroShare = d.sum/float64(d.n), float64(d.zeros)/float64(d.n)
+	}
+}
+
+// add counts a module in.
+func (t *targetObject) add(d adapter.Delta) {
+	out, in := d.Shape()
+	if t.Modules == 0 {
+		t.Out, t.In = out, in
+	}
+	t.Modules++
+	t.Parameters += int64(d.Parameters())
+	t.entries += int64(out) * int64(in)
+	if t.Density = nil; t.entries > 0 {
+		density := float64(t.Parameters) / float64(t.entries)
+		t.Density = &density
+	}
+	t.Values.add(valuesOf(d))
+}
+
+// valuesOf returns the trained values of a delta.
+func valuesOf(d adapter.Delta) []float32 {
+	if s, ok := d.(*adapter.Sparse); ok {
+		return s.Values
+	}
+	return nil
+}
+
+func inspectAdapter(a *app, o inspectOptions) error {
+	ad, err := adapter.Load(o.path)
+	if err != nil {
+		return err
+	}
+	object := describeAdapter(ad)
+	if o.asJSON {
+		return a.printJSON(object)
+	}
+	a.printAdapter(object, o.all)
+	return nil
+}
+
+func describeAdapter(ad *adapter.Adapter) *adapterDetails {
+	c := ad.Config
+	o := &adapterDetails{
+		Kind: "adapter", Path: ad.Path, Method: c.Method, Mask: c.Mask, R: c.R, Density: c.Density, TargetModules: c.TargetModules,
+		Seed: c.Seed, Parameters: ad.Parameters(), Base: c.BaseName, BaseFingerprint: c.BaseFingerprint, DataHash: c.DataHash,
+		ToolVersion: c.ToolVersion, Digest: ad.Digest(), Targets: []targetObject{}, Modules: []targetObject{},
+	}
+	for _, d := range ad.Deltas {
+		module := targetObject{Name: d.Module()}
+		module.add(d)
+		o.Modules = append(o.Modules, module)
+		o.Values.add(valuesOf(d))
+
+		last := d.Module()[strings.LastIndexByte(d.Module(), '.')+1:]
+		i := slices.IndexFunc(o.Targets, func(t targetObject) bool { return t.Name == last })
+		if i < 0 {
+			i = len(o.Targets)
+			o.Targets = append(o.Targets, targetObject{Name: last})
+		}
+		o.Targets[i].add(d)
+	}
+	return o
+}
+
+func (a *app) printAdapter(o *adapterDetails, all bool) {
+	budget := ""
+	switch {
+	case o.R > 0:
+		budget = fmt.Sprintf("r = %d: r·(out+in) entries of each weight", o.R)
+	case o.Density > 0:
+		budget = percent(o.Density) + " of each weight"
+	}
+	fields(a.stdout,
+		[2]string{"adapter", o.Path},
+		[2]string{"method", o.Method},
+		[2]string{"mask", o.Mask},
+		[2]string{"budget", budget},
+		[2]string{"parameters", fmt.Sprintf("%s in %s", commas(o.Parameters), plural(len(o.Modules), "module"))},
+		[2]string{"values", fmt.Sprintf("mean |v| %.3g, largest %.3g, %s zero", o.Values.MeanAbs, o.Values.MaxAbs, percent(o.Values.ZeroShare))},
+		[2]string{"base", o.Base},
+		[2]string{"base fingerprint", o.BaseFingerprint},
+		[2]string{"data hash", o.DataHash},
+		[2]string{"written by", o.ToolVersion})
+
+	rows, name := o.Targets, "<target"
+	if all {
+		rows, name = o.Modules, "<module"
+	}
+	t := newTable(name, "modules", "shape", "parameters", "density", "mean |v|", "largest", "zero")
+	for i, r := range rows {
+		if !all && i == maxListed {
+			break
+		}
+		dims, density := "-", "-"
+		if r.Density != nil {
+			dims, density = shape([]int{r.Out, r.In}), percent(*r.Density)
+		}
+		t.add(r.Name, commas(int64(r.Modules)), dims, commas(r.Parameters), density,
+			fmt.Sprintf("%.3g", r.Values.MeanAbs), fmt.Sprintf("%.3g", r.Values.MaxAbs), percent(r.Values.ZeroShare))
+	}
+	fmt.Fprintln(a.stdout)
+	t.write(a.stdout)
+	a.printMore(len(rows), all)
+}

@@ -1,0 +1,130 @@
+package cli
+
+import (
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+	"github.com/spf13/viper"
+
+	"shira/internal/config"
+	"shira/internal/fault"
+	"shira/internal/spell"
+)
+
+// variable is an environment variable that does not stand for a key of the configuration.
+type variable struct{ name, doc string }
+
+const (
+	envDebug   = config.EnvPrefix + "_DEBUG"
+	envNoColor = "NO_COLOR"
+)
+
+// variables is the table of those variables.
+var variables = []variable{
+	{config.EnvPrefix + "_QUIET", "true: as --quiet"},
+	{config.EnvPrefix + "_VERBOSE", "true: as --verbose"},
+	{config.EnvPrefix + "_LOG_FORMAT", "text or json: as --log-format"},
+	{config.EnvPrefix + "_KERNEL", "instruction set of the kernels: avx512, avx2 or go; the best there is by default"},
+	{envDebug, "1: after an internal error, print where it happened"},
+	{envNoColor, "not empty: no colours"},
+}
+
+// fromEnvironment gives the named flags the values of their SHIRA_<NAME> variables where they were not given themselves.
+// viper resolves which one counts; the flag checks the value.
+func fromEnvironment(flags *pflag.FlagSet, names ...string) error {
+	v := viper.New()
+	v.SetEnvPrefix(config.EnvPrefix)
+	v.SetEnvKeyReplacer(strings.NewReplacer("-", "_"))
+	for _, name := range names {
+		f := flags.Lookup(name)
+		if err := v.BindPFlag(name, f); err != nil {
+			return err
+		}
+		if err := v.BindEnv(name); err != nil {
+			return err
+		}
+		if value := v.GetString(name); !f.Changed && value != f.DefValue {
+			if flags.Set(name, value) != nil {
+				return fault.New(fault.Usage, "", "%s: want %s, got %s", variableOf(name), wanted(f), fault.Quote(value))
+			}
+		}
+	}
+	return nil
+}
+
+// variableOf returns the variable that stands for a flag.
+func variableOf(flag string) string {
+	return config.EnvPrefix + "_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// overrides returns what stands in the place of the configuration file's values: the SHIRA_* variables of its keys, and
+// the KEY=VALUE of --set.
+func overrides(sets []string) ([]config.Override, error) {
+	var list []config.Override
+	v := viper.New()
+	v.SetEnvPrefix(config.EnvPrefix)
+	for _, k := range config.Keys() {
+		if err := v.BindEnv(k.Name); err != nil {
+			return nil, err
+		}
+		if v.IsSet(k.Name) {
+			list = append(list, config.Override{Layer: config.Environment, Name: k.Env(), Value: v.GetString(k.Name)})
+		}
+	}
+	for _, set := range sets {
+		key, value, ok := strings.Cut(set, "=")
+		if !ok {
+			return nil, fault.New(fault.Usage, "", "--set: want KEY=VALUE, got %s", fault.Quote(set))
+		}
+		list = append(list, config.Override{Layer: config.Flag, Name: strings.TrimSpace(key), Value: strings.TrimSpace(value)})
+	}
+	return list, nil
+}
+
+// unknownVariables returns a notice for each SHIRA_* variable that stands for nothing, most likely a slip of the hand.
+func unknownVariables(environ []string) []string {
+	var known, notices []string
+	for _, k := range config.Keys() {
+		known = append(known, k.Env())
+	}
+	for _, v := range variables {
+		known = append(known, v.name)
+	}
+	for _, e := range environ {
+		name, _, _ := strings.Cut(e, "=")
+		if !strings.HasPrefix(name, config.EnvPrefix+"_") || slices.Contains(known, name) {
+			continue
+		}
+		line := "environment variable " + fault.Quote(name) + " stands for nothing"
+		if meant, ok := spell.Nearest(name, known); ok {
+			line += "; did you mean " + meant + "?"
+		}
+		notices = append(notices, line)
+	}
+	return notices
+}
+
+// loadConfig reads the configuration at path, "-" for the standard input, with all overrides, and prints its notices.
+func (a *app) loadConfig(path string, sets []string) (*config.Resolved, error) {
+	data, err := a.readConfig(path)
+	if err != nil {
+		return nil, err
+	}
+	over, err := overrides(sets)
+	if err != nil {
+		return nil, err
+	}
+	if path == "-" {
+		path = "standard input"
+	}
+	r, err := config.Parse(path, data, over...)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range append(r.Notices, unknownVariables(os.Environ())...) {
+		a.log.notice(n)
+	}
+	return r, nil
+}

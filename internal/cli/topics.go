@@ -1,0 +1,86 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"shira/internal/config"
+)
+
+// topic is a help text that belongs to no command.
+type topic struct {
+	name, short string
+	text        func() string
+}
+
+// topics is the table of help topics.
+var topics = []topic{
+	{"exit-codes", "what the exit codes mean", exitCodesTopic},
+	{"environment", "the environment variables", environmentTopic},
+	{"formats", "the files that are read and written", func() string { return formatsText }},
+}
+
+func exitCodesTopic() string {
+	return "Exit codes are a contract: a number keeps its meaning in all versions.\n\n" + exitStatus() + `
+Errors are one line on the standard error, "shira: <file>: <what is wrong>", and where
+it helps a second one, "hint: …". With --json the last line is an object:
+
+  {"error":{"code":3,"kind":"malformed","message":"…","hint":"…"}}
+
+Files are written whole or not at all: after an error they are as they were.
+`
+}
+
+func environmentTopic() string {
+	var b strings.Builder
+	b.WriteString("Values are taken from flags first, then from the environment, from the configuration\nfile, and from the defaults last.\n\n")
+	t := newTable("<VARIABLE", "<MEANING")
+	for _, v := range variables {
+		t.add(v.name, v.doc)
+	}
+	t.write(&b)
+	b.WriteString("\nEach key of a training configuration has a variable, for `shira train` and\n`shira config show`:\n\n")
+	keys := newTable("<VARIABLE", "<KEY")
+	for _, k := range config.Keys() {
+		keys.add(k.Env(), k.Name)
+	}
+	keys.write(&b)
+	var shared []string
+	for _, flag := range evalFromEnv {
+		shared = append(shared, variableOf(flag))
+	}
+	fmt.Fprintf(&b, "\n`shira eval` also takes %s from them.\n", strings.Join(shared, " and "))
+	return b.String()
+}
+
+const formatsText = `MODELS
+  A safetensors file of any name with config.json and tokenizer.json beside it, or a
+  Hugging Face directory with model.safetensors or with model.safetensors.index.json and
+  its shards. Types F64, F32, F16 and BF16 can be trained, scored and fused; a fused model
+  keeps the type of each tensor. Pickle files (.bin, .pt) are refused: they can run code.
+
+ADAPTERS
+  A PEFT directory with adapter_model.safetensors and adapter_config.json, as PEFT's SHiRA
+  writes and reads it, or the safetensors file alone, whose metadata (key "shira") repeats
+  the configuration. For each module:
+    base_model.model.<module>.shira_weight   (K)     the change of K entries of the weight
+    base_model.model.<module>.shira_indices  (2, K)  their rows and columns, row-major
+  PEFT loads adapters with a budget of r·(out+in) entries; one given as density is for
+  shira. The metadata holds a fingerprint of the base: an adapter is not applied to another
+  base unless --force says so.
+
+EXAMPLES TO TRAIN ON AND SCORE
+  JSONL, one object a line, one kind in a file:
+    {"text": "…"}                         every token counts
+    {"prompt": "…", "completion": "…"}    the completion counts
+    {"input_ids": […], "labels": […]}     tokens; a label of -100 does not count
+  Text is encoded with the special tokens of the tokenizer, as its tokenizer.json says.
+
+CONFIGURATIONS
+  YAML; ` + "`shira config init`" + ` prints one with every key explained.
+
+METRICS
+  metrics.jsonl: for each logged step an object with step, loss, learning_rate, grad_norm,
+  tokens and tokens_per_second; for each evaluation one with step, eval_loss and
+  eval_tokens. Losses are means over counted tokens, in nats.
+`

@@ -1,0 +1,200 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"shira/internal/config"
+	"shira/internal/fault"
+	"shira/internal/train"
+)
+
+type trainOptions struct {
+	config string
+	sets   []string
+	dryRun bool
+	asJSON bool
+}
+
+func newTrainCmd(a *app) *cobra.Command {
+	var o trainOptions
+	cmd := &cobra.Command{
+		Use:   "train --config FILE [--set KEY=VALUE]…",
+		Short: "Train an adapter, or a whole model",
+		Long: `Train an adapter on a base model, or with method: full the model itself, as a
+configuration file says. The result goes to its output_dir: for an adapter a PEFT
+directory, for a model a complete model directory; and metrics.jsonl beside it.
+The base is not changed.
+
+Values come from --set first, then from SHIRA_* environment variables, from the
+file, and from the defaults last.`,
+		Args: arguments(0, 0, "no argument: the file goes after --config"),
+		Example: `  shira config init -o run.yaml
+  shira train --config run.yaml --dry-run
+  shira train --config run.yaml --set learning_rate=1e-3 --set output_dir=out/hot`,
+		Annotations: exits(fault.Malformed, fault.Incompatible, fault.Numerical, fault.Interrupted, fault.Terminated),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.config == "" {
+				return fault.New(fault.Usage, "", "want --config FILE").
+					WithHint("`shira config init -o run.yaml` writes one to start from")
+			}
+			return runTrain(cmd.Context(), a, o)
+		},
+	}
+	addConfigFlags(cmd, &o.config, &o.sets)
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "print what would be trained, and the memory it takes; write nothing")
+	addJSON(cmd, &o.asJSON)
+	return cmd
+}
+
+func runTrain(ctx context.Context, a *app, o trainOptions) error {
+	r, err := a.loadConfig(o.config, o.sets)
+	if err != nil {
+		return err
+	}
+	if o.dryRun {
+		return runTrainDry(ctx, a, &r.Train, o.asJSON)
+	}
+	progress := newTrainProgress(a)
+	result, err := train.Run(ctx, &r.Train, progress)
+	progress.close()
+	if err != nil {
+		return err
+	}
+	if o.asJSON {
+		return a.printJSON(result)
+	}
+	a.printTrained(&r.Train, result)
+	return nil
+}
+
+func runTrainDry(ctx context.Context, a *app, cfg *config.Train, asJSON bool) error {
+	plan, err := train.MakePlan(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return a.printJSON(plan)
+	}
+	a.printPlan(plan)
+	return nil
+}
+
+// printPlan prints what a run would do.
+func (a *app) printPlan(p *train.Plan) {
+	t := newTable("<target", "weights", "shape", "entries", "trained", "share")
+	var weights, trained int64
+	matched := 0
+	for _, r := range p.Targets {
+		dims := ""
+		if r.Out > 0 {
+			dims = shape([]int{r.Out, r.In})
+		}
+		t.add(r.Pattern, commas(int64(r.Matched)), dims, commas(r.Weights), commas(r.Trained), share(r.Trained, r.Weights))
+		weights, trained, matched = weights+r.Weights, trained+r.Trained, matched+r.Matched
+	}
+	if len(p.Targets) > 1 {
+		t.add("all", commas(int64(matched)), "", commas(weights), commas(trained), percent(p.ShareOfTargets))
+	}
+	method := p.Method
+	if p.Mask != "" {
+		method += ", mask " + p.Mask
+	}
+	fields(a.stdout, [2]string{"model", p.Model}, [2]string{"method", method})
+	fmt.Fprintln(a.stdout)
+	t.write(a.stdout)
+	fmt.Fprintln(a.stdout)
+
+	written := "adapter"
+	if p.Method == "full" {
+		written = "model"
+	}
+	fields(a.stdout,
+		[2]string{"trained", fmt.Sprintf("%s of the model's %s parameters: %s", commas(p.Trained), commas(p.Parameters), percent(p.ShareOfModel))},
+		[2]string{written, byteSize(p.AdapterBytes)},
+		[2]string{"examples", examplesText(p)},
+		[2]string{"steps", fmt.Sprintf("%s of at most %s tokens", commas(int64(p.Steps)), commas(int64(p.TokensPerStep)))})
+
+	memory := newTable("<peak memory, estimated", "")
+	var total int64
+	for _, m := range p.Memory {
+		memory.add(m.Component, byteSize(m.Bytes))
+		total += m.Bytes
+	}
+	memory.add("total", byteSize(total))
+	fmt.Fprintln(a.stdout)
+	memory.write(a.stdout)
+}
+
+// examplesText counts the examples, and those that are not used as they are.
+func examplesText(p *train.Plan) string {
+	var notes []string
+	if p.Truncated > 0 {
+		notes = append(notes, commas(int64(p.Truncated))+" cut at max_seq_length")
+	}
+	if p.NoLabels > 0 {
+		notes = append(notes, commas(int64(p.NoLabels))+" more left out, since nothing in them counts")
+	}
+	s := commas(int64(p.Examples))
+	if len(notes) > 0 {
+		s += " (" + strings.Join(notes, "; ") + ")"
+	}
+	return s
+}
+
+// share formats part/whole.
+func share(part, whole int64) string {
+	if whole == 0 {
+		return "-"
+	}
+	return percent(float64(part) / float64(whole))
+}
+
+// printTrained prints what a run has come to, and what to type next.
+func (a *app) printTrained(cfg *config.Train, r *train.Result) {
+	what := "adapter"
+	if cfg.Method == "full" {
+		what = "model"
+	}
+	fields(a.stdout,
+		[2]string{what, r.OutputDir},
+		[2]string{"trained", fmt.Sprintf("%s in %s", plural(int(r.TrainableParameters), "parameter"), plural(r.Steps, "step"))},
+		[2]string{"speed", rate(r.TokensPerSecond) + " tokens/s"},
+		[2]string{"memory", memoryText(r.PeakRSSBytes)})
+
+	t := newTable("<", "loss", "perplexity")
+	if r.EvalLossBefore != nil {
+		t.add("validation, before", lossText(*r.EvalLossBefore), perplexity(*r.EvalLossBefore))
+	}
+	if r.EvalLoss != nil {
+		t.add("validation, after", lossText(*r.EvalLoss), perplexity(*r.EvalLoss))
+	}
+	t.add("training, last step", lossText(r.TrainLoss), perplexity(r.TrainLoss))
+	fmt.Fprintln(a.stdout)
+	t.write(a.stdout)
+
+	data := cfg.ValidationFile
+	if data == "" {
+		data = cfg.TrainFile
+	}
+	model, dir, file := shellQuote(cfg.ModelNameOrPath), shellQuote(r.OutputDir), shellQuote(data)
+	fmt.Fprint(a.stdout, "\nNext:\n")
+	if cfg.Method == "full" {
+		fmt.Fprintf(a.stdout, "  shira eval %s --data %s\n", dir, file)
+	} else {
+		fmt.Fprintf(a.stdout, "  shira eval %s --data %s --adapter %s\n", model, file, dir)
+		fmt.Fprintf(a.stdout, "  shira fuse %s %s\n", model, dir)
+	}
+	fmt.Fprintf(a.stdout, "  shira inspect %s\n", dir)
+}
+
+// memoryText formats a peak of memory, "" where the system does not tell.
+func memoryText(bytes int64) string {
+	if bytes == 0 {
+		return ""
+	}
+	return byteSize(bytes) + " at the peak"
+}

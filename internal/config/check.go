@@ -1,0 +1,182 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"shira/internal/fault"
+)
+
+func atLeast(low float64) func(float64) string {
+	return func(v float64) string {
+		if v < low {
+			return fmt.Sprintf("want at least %g", low)
+		}
+		return ""
+	}
+}
+
+func within(low, high float64) func(float64) string {
+	return func(v float64) string {
+		if v < low || v > high {
+			return fmt.Sprintf("want %g to %g", low, high)
+		}
+		return ""
+	}
+}
+
+func positive(v float64) string {
+	if v <= 0 {
+		return "want more than 0"
+	}
+	return ""
+}
+
+func share(v float64) string {
+	if v <= 0 || v > 1 {
+		return "want more than 0 and at most 1"
+	}
+	return ""
+}
+
+func below1(v float64) string {
+	if v < 0 || v >= 1 {
+		return "want at least 0 and less than 1"
+	}
+	return ""
+}
+
+// Validate checks everything that can be known without the model and the data, and returns one Usage error with all that is
+// wrong.
+func (t *Train) Validate() error {
+	p := problems{}
+	for i := range keys {
+		k := &keys[i]
+		if k.unset != nil && k.unset(t) {
+			continue
+		}
+		if msg := k.wrong(t); msg != "" {
+			p.add(Origin{}, k.Name, "%s", msg)
+		}
+	}
+	for _, pair := range exclusive {
+		if !lookup(pair[0]).unset(t) && !lookup(pair[1]).unset(t) {
+			p.add(Origin{}, pair[0], "give it or %s, not both", pair[1])
+		}
+	}
+	t.relations(&p, func(string) Origin { return Origin{} })
+	return p.err("")
+}
+
+// wrong says what the key's value in t must be instead, "" when it is right.
+func (k *Key) wrong(t *Train) string {
+	switch v := k.field(t).(type) {
+	case *string:
+		return k.wrongChoice(*v)
+	case *float64:
+		return k.wrongNumber(*v, formatFloat(*v))
+	case *int:
+		return k.wrongNumber(float64(*v), fmt.Sprint(*v))
+	}
+	return ""
+}
+
+func (k *Key) wrongChoice(v string) string {
+	switch {
+	case k.Choices == nil || slices.Contains(k.Choices, v):
+		return ""
+	case slices.Contains(k.Planned, v):
+		return fmt.Sprintf("%s is not available in this version: want %s", fault.Quote(v), strings.Join(k.Choices, ", "))
+	}
+	return fmt.Sprintf("want one of %s, got %s", strings.Join(k.Choices, ", "), fault.Quote(v))
+}
+
+func (k *Key) wrongNumber(v float64, text string) string {
+	if v-v != 0 {
+		return fmt.Sprintf("want a finite number, got %s", text)
+	}
+	if k.check == nil {
+		return ""
+	}
+	if msg := k.check(v); msg != "" {
+		return fmt.Sprintf("%s, got %s", msg, text)
+	}
+	return ""
+}
+
+// relations checks what keys mean together. origin returns where a key's value comes from.
+func (t *Train) relations(p *problems, origin func(key string) Origin) {
+	add := func(key, format string, args ...any) { p.add(origin(key), key, format, args...) }
+	for _, required := range []struct{ key, value string }{
+		{"model_name_or_path", t.ModelNameOrPath}, {"train_file", t.TrainFile}, {"output_dir", t.OutputDir},
+	} {
+		if required.value == "" {
+			add(required.key, "is missing")
+		}
+	}
+	if t.Method == "shira" {
+		if t.R == 0 && t.Density == 0 && t.InitAdapter == "" {
+			add("r", "give r or density: how many entries of each weight to train")
+		}
+		if len(t.TargetModules) == 0 && t.InitAdapter == "" {
+			add("target_modules", "is empty")
+		}
+	}
+	for i, m := range t.TargetModules {
+		switch {
+		case m == "":
+			add("target_modules", "has an empty name")
+		case slices.Contains(t.TargetModules[:i], m):
+			add("target_modules", "has %s twice", fault.Quote(m))
+		}
+	}
+	if t.OutputDir == "" {
+		return
+	}
+	if t.InitAdapter != "" && samePlace(t.OutputDir, t.InitAdapter) {
+		add("output_dir", "is that of init_adapter, which the run would overwrite")
+	}
+	if t.ModelNameOrPath != "" && samePlace(t.OutputDir, t.ModelNameOrPath) {
+		add("output_dir", "is that of model_name_or_path, which the run would overwrite")
+	}
+}
+
+// samePlace says whether dir is path, or the directory of the file at path.
+func samePlace(dir, path string) bool {
+	d, p := resolve(dir), resolve(path)
+	if d == p {
+		return true
+	}
+	di, err := os.Stat(d)
+	if err != nil {
+		return false
+	}
+	pi, err := os.Stat(p)
+	if err != nil {
+		return false
+	}
+	if pi.Mode().IsRegular() {
+		if pi, err = os.Stat(filepath.Dir(p)); err != nil {
+			return false
+		}
+	}
+	return os.SameFile(di, pi)
+}
+
+func resolve(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return filepath.Clean(path)
+}
+
+// unusedBy lists the keys that have no effect with a method.
+func unusedBy(method string) []string {
+	if method == "full" {
+		return []string{"init_adapter", "mask", "r", "density", "target_modules"}
+	}
+	return nil
+}

@@ -1,0 +1,204 @@
+package config
+
+import (
+	"slices"
+	"strings"
+)
+
+// Key is one key of the configuration.
+type Key struct {
+	Name    string
+	Section string   // heading under which people find it
+	Doc     string   // what it means, one sentence a line
+	Default string   // as it would stand in the file; "" = none
+	Example string   // for `config init`, where there is no default; "" = write it commented out
+	Choices []string // all values, nil = any
+	Planned []string // values that are known but not available in this version
+	Aliases []string // names of the same thing in axolotl, mlx-lm and LLaMA-Factory
+
+	field func(*Train) any         // pointer to the value; its type is the key's
+	check func(v float64) string   // what a number must be, "" when v is; nil = anything
+	unset func(*Train) (none bool) // whether the value stands for "not given"; nil = never
+}
+
+// Env returns the environment variable that stands for the key.
+func (k *Key) Env() string { return EnvPrefix + "_" + strings.ToUpper(k.Name) }
+
+// EnvPrefix starts the names of all environment variables of the program.
+const EnvPrefix = "SHIRA"
+
+// method is a value of the key method.
+type method struct {
+	name         string
+	learningRate float64 // default, since it depends on how much a step changes; 0 = method not available in this version
+}
+
+// methods: 5e-4 is what the SHiRA paper trains language models with, 5e-5 what Hugging Face's Trainer starts from.
+var methods = []method{
+	{"shira", 5e-4},
+	{"full", 5e-5},
+	{"lora", 0}, {"rslora", 0}, {"dora", 0}, {"shira-dora", 0}, {"foura", 0},
+}
+
+func methodNames(available bool) []string {
+	var names []string
+	for _, m := range methods {
+		if (m.learningRate > 0) == available {
+			names = append(names, m.name)
+		}
+	}
+	return names
+}
+
+// Sections in the order of `config init`.
+const (
+	sectionModel    = "Model"
+	sectionData     = "Data"
+	sectionMethod   = "Method"
+	sectionTraining = "Training"
+	sectionOutput   = "Output"
+)
+
+// keys is the table of all keys, in the order of `config init`.
+var keys = []Key{
+	{Name: "model_name_or_path", Section: sectionModel, Example: "path/to/model", Aliases: []string{"base_model", "model"},
+		Doc:   "The base: a Hugging Face directory, or one safetensors file with config.json and tokenizer.json beside it.\nRelative paths, here and below, start at the working directory.",
+		field: func(t *Train) any { return &t.ModelNameOrPath }},
+	{Name: "init_adapter", Section: sectionModel,
+		Doc:   "An adapter to go on training: its entries and values, instead of a new mask.",
+		field: func(t *Train) any { return &t.InitAdapter }},
+
+	{Name: "train_file", Section: sectionData, Example: "train.jsonl", Aliases: []string{"train_data"},
+		Doc:   "JSONL with one example a line: {\"text\"}, {\"prompt\", \"completion\"}, or {\"input_ids\", \"labels\"}.",
+		field: func(t *Train) any { return &t.TrainFile }},
+	{Name: "validation_file", Section: sectionData, Example: "valid.jsonl", Aliases: []string{"eval_file"},
+		Doc:   "Held-out examples of the same kinds, evaluated before and after training and every eval_steps.",
+		field: func(t *Train) any { return &t.ValidationFile }},
+	{Name: "max_seq_length", Section: sectionData, Default: "512", Aliases: []string{"sequence_len", "cutoff_len", "max_length"},
+		Doc:   "Longer examples are cut to this many tokens. At most the model's number of positions.",
+		field: func(t *Train) any { return &t.MaxSeqLength }, check: atLeast(2)},
+	{Name: "packing", Section: sectionData, Default: "true", Aliases: []string{"sample_packing"},
+		Doc:   "Several short examples share a row of max_seq_length tokens. They do not see each other.",
+		field: func(t *Train) any { return &t.Packing }},
+	{Name: "shuffle", Section: sectionData, Default: "true",
+		Doc:   "A new order of the examples each epoch; false keeps that of the file.",
+		field: func(t *Train) any { return &t.Shuffle }},
+	{Name: "append_eos", Section: sectionData, Default: "false",
+		Doc:   "End-of-sequence token after each text. A completion always gets one.",
+		field: func(t *Train) any { return &t.AppendEOS }},
+
+	{Name: "method", Section: sectionMethod, Default: "shira", Choices: methodNames(true), Planned: methodNames(false),
+		Aliases: []string{"finetuning_type", "fine_tune_type"},
+		Doc:     "shira trains a few entries of each target weight and writes an adapter.\nfull trains every parameter and writes a model.",
+		field:   func(t *Train) any { return &t.Method }},
+	{Name: "mask", Section: sectionMethod, Default: "wm", Choices: []string{"wm", "rand"}, Planned: []string{"struct", "grad", "snip"},
+		Doc:   "Which entries train: wm takes those of largest magnitude, rand any, by the seed.",
+		field: func(t *Train) any { return &t.Mask }},
+	{Name: "r", Section: sectionMethod, Example: "32",
+		Doc:   "How many: r·(out+in) entries of each target weight, the size of a LoRA adapter of rank r. Or give density.",
+		field: func(t *Train) any { return &t.R }, check: atLeast(1), unset: func(t *Train) bool { return t.R == 0 }},
+	{Name: "density", Section: sectionMethod,
+		Doc:   "How many, as a share of each target weight: 0.01 is 1%. Or give r.",
+		field: func(t *Train) any { return &t.Density }, check: share, unset: func(t *Train) bool { return t.Density == 0 }},
+	{Name: "target_modules", Section: sectionMethod, Default: "[q_proj, k_proj, v_proj, up_proj, down_proj]",
+		Aliases: []string{"lora_target_modules", "lora_target"},
+		Doc:     "The weights to adapt: full names of linear layers, or how they end.",
+		field:   func(t *Train) any { return &t.TargetModules }},
+
+	{Name: "per_device_train_batch_size", Section: sectionTraining, Default: "8",
+		Aliases: []string{"micro_batch_size", "batch_size", "train_batch_size"},
+		Doc:     "Rows in a micro-batch.",
+		field:   func(t *Train) any { return &t.BatchSize }, check: atLeast(1)},
+	{Name: "gradient_accumulation_steps", Section: sectionTraining, Default: "1", Aliases: []string{"grad_accumulation_steps"},
+		Doc:   "Micro-batches in an optimizer step. Every counted token of a step weighs the same.",
+		field: func(t *Train) any { return &t.GradientAccumulationSteps }, check: atLeast(1)},
+	{Name: "num_train_epochs", Section: sectionTraining, Default: "3", Aliases: []string{"num_epochs", "epochs"},
+		Doc:   "Passes over the training file. Or give max_steps.",
+		field: func(t *Train) any { return &t.NumTrainEpochs }, check: positive, unset: func(t *Train) bool { return t.NumTrainEpochs == 0 }},
+	{Name: "max_steps", Section: sectionTraining, Aliases: []string{"iters"},
+		Doc:   "Optimizer steps, instead of num_train_epochs; -1 stands for not given.",
+		field: func(t *Train) any { return &t.MaxSteps }, check: atLeast(-1), unset: func(t *Train) bool { return t.MaxSteps <= 0 }},
+	{Name: "learning_rate", Section: sectionTraining, Aliases: []string{"lr"},
+		Doc:   "Peak of AdamW's learning rate. Default: 5e-4 for method shira, 5e-5 for full.",
+		field: func(t *Train) any { return &t.LearningRate }, check: positive},
+	{Name: "lr_scheduler_type", Section: sectionTraining, Default: "linear", Choices: []string{"linear", "cosine", "constant"},
+		Aliases: []string{"lr_scheduler"},
+		Doc:     "How the rate falls after the warm-up: to 0 in a line, as a half cosine, or not at all.",
+		field:   func(t *Train) any { return &t.LRSchedulerType }},
+	{Name: "warmup_ratio", Section: sectionTraining, Default: "0",
+		Doc:   "Share of the steps over which the rate rises from 0. Or give warmup_steps.",
+		field: func(t *Train) any { return &t.WarmupRatio }, check: within(0, 1), unset: func(t *Train) bool { return t.WarmupRatio == 0 }},
+	{Name: "warmup_steps", Section: sectionTraining,
+		Doc:   "Steps over which the rate rises from 0, instead of warmup_ratio.",
+		field: func(t *Train) any { return &t.WarmupSteps }, check: atLeast(0), unset: func(t *Train) bool { return t.WarmupSteps == 0 }},
+	{Name: "weight_decay", Section: sectionTraining, Default: "0",
+		Doc:   "AdamW's decoupled decay, of trained entries only and not of norms and biases.",
+		field: func(t *Train) any { return &t.WeightDecay }, check: atLeast(0)},
+	{Name: "adam_beta1", Section: sectionTraining, Default: "0.9",
+		Doc:   "Decay of the first moment.",
+		field: func(t *Train) any { return &t.AdamBeta1 }, check: below1},
+	{Name: "adam_beta2", Section: sectionTraining, Default: "0.999",
+		Doc:   "Decay of the second moment.",
+		field: func(t *Train) any { return &t.AdamBeta2 }, check: below1},
+	{Name: "adam_epsilon", Section: sectionTraining, Default: "1e-8",
+		Doc:   "Added to the root of the second moment.",
+		field: func(t *Train) any { return &t.AdamEpsilon }, check: positive},
+	{Name: "max_grad_norm", Section: sectionTraining, Default: "1", Aliases: []string{"gradient_clipping"},
+		Doc:   "Gradients of a larger norm are scaled down to it; 0 = never.",
+		field: func(t *Train) any { return &t.MaxGradNorm }, check: atLeast(0)},
+	{Name: "compute_dtype", Section: sectionTraining, Default: "float32", Choices: []string{"float32"}, Planned: []string{"bfloat16", "float16"},
+		Doc:   "Type of the arithmetic. Trained values and optimizer state are float32 always.",
+		field: func(t *Train) any { return &t.ComputeDType }},
+	{Name: "seed", Section: sectionTraining, Default: "42",
+		Doc:   "Of the random mask and the order of the examples. One seed, one result, whatever the number of threads.",
+		field: func(t *Train) any { return &t.Seed }},
+	{Name: "threads", Section: sectionTraining, Default: "0",
+		Doc:   "Threads to compute with; 0 = all cores.",
+		field: func(t *Train) any { return &t.Threads }, check: within(0, 4096)},
+
+	{Name: "output_dir", Section: sectionOutput, Example: "out", Aliases: []string{"adapter_path"},
+		Doc:   "Where the adapter, or the model, and metrics.jsonl go.",
+		field: func(t *Train) any { return &t.OutputDir }},
+	{Name: "overwrite_output_dir", Section: sectionOutput, Default: "false",
+		Doc:   "Whether the results of an earlier run there may be replaced.",
+		field: func(t *Train) any { return &t.OverwriteOutputDir }},
+	{Name: "logging_steps", Section: sectionOutput, Default: "1", Aliases: []string{"steps_per_report"},
+		Doc:   "A line of metrics.jsonl every so many steps.",
+		field: func(t *Train) any { return &t.LoggingSteps }, check: atLeast(1)},
+	{Name: "eval_steps", Section: sectionOutput, Default: "0", Aliases: []string{"steps_per_eval"},
+		Doc:   "Evaluate every so many steps; 0 = only before the first and after the last.",
+		field: func(t *Train) any { return &t.EvalSteps }, check: atLeast(0)},
+}
+
+// planned are keys of later versions and of the peers whose meaning this version does not have. To ignore them would
+// change what the user asked for.
+var planned = []string{
+	"lora_r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora", "datasets", "save_steps", "save_total_limit",
+	"resume_from_checkpoint", "report_to", "gradient_checkpointing", "optim", "bf16", "fp16", "load_in_4bit", "load_in_8bit",
+	"calibration_samples", "scope", "offset", "exclude", "per_device_eval_batch_size", "eval_strategy", "deepspeed",
+}
+
+// exclusive lists pairs of keys of which only one counts.
+var exclusive = [][2]string{{"r", "density"}, {"max_steps", "num_train_epochs"}, {"warmup_steps", "warmup_ratio"}}
+
+// Keys returns the table of all keys, in the order of `config init`.
+func Keys() []Key { return slices.Clone(keys) }
+
+// lookup returns the key of that name or alias.
+func lookup(name string) *Key {
+	for i := range keys {
+		if keys[i].Name == name || slices.Contains(keys[i].Aliases, name) {
+			return &keys[i]
+		}
+	}
+	return nil
+}
+
+// allNames returns every name that is accepted.
+func allNames() []string {
+	var names []string
+	for _, k := range keys {
+		names = append(append(names, k.Name), k.Aliases...)
+	}
+	return names
+}

@@ -1,0 +1,188 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"shira/internal/fault"
+)
+
+// scalar is a value before its key gives it a type: one text, or a list of them.
+type scalar struct {
+	text   string
+	quoted bool // it stood in quotes, so that it is neither number, bool nor null
+	null   bool
+	list   []scalar
+	isList bool
+}
+
+// textScalar returns the value of a flag or variable: the text as it is, without quotes and escapes.
+func textScalar(text string) scalar { return scalar{text: text, null: text == ""} }
+
+// nodeScalar returns the value of a YAML node, or says why it is none.
+func nodeScalar(n *yaml.Node) (scalar, string) {
+	n = follow(n)
+	switch n.Kind {
+	case yaml.ScalarNode:
+		return textOf(n), ""
+	case yaml.SequenceNode:
+		s := scalar{isList: true, list: make([]scalar, len(n.Content))}
+		for i, item := range n.Content {
+			// Lists in lists are refused unseen, so that aliases cannot multiply.
+			if item = follow(item); item.Kind != yaml.ScalarNode {
+				return scalar{}, "want a list of names"
+			}
+			s.list[i] = textOf(item)
+		}
+		return s, ""
+	}
+	return scalar{}, "want a value, got a mapping"
+}
+
+// follow returns what an alias stands for.
+func follow(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.AliasNode {
+		return n.Alias // never an alias itself: an anchor is on a value
+	}
+	return n
+}
+
+func textOf(n *yaml.Node) scalar {
+	const quotes = yaml.DoubleQuotedStyle | yaml.SingleQuotedStyle | yaml.LiteralStyle | yaml.FoldedStyle
+	quoted := n.Style&quotes != 0 || n.Tag == "!!str" && n.Style&yaml.TaggedStyle != 0
+	null := !quoted && slices.Contains([]string{"", "~", "null", "Null", "NULL"}, n.Value)
+	if null {
+		return scalar{null: true}
+	}
+	return scalar{text: n.Value, quoted: quoted}
+}
+
+// The forms of numbers are those of YAML 1.2's core schema and of JSON, and no others: no 0x10, 1_000 or nan.
+var (
+	integer = regexp.MustCompile(`^[+-]?[0-9]+$`)
+	decimal = regexp.MustCompile(`^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$`)
+)
+
+// decode puts the value into the key's field of t, or says why it cannot.
+func (k *Key) decode(t *Train, s scalar) string {
+	field := k.field(t)
+	if list, ok := field.(*[]string); ok {
+		*list = s.names()
+		return ""
+	}
+	if s.isList {
+		return fmt.Sprintf("want %s, got a list", describe(field))
+	}
+	if v, ok := field.(*string); ok {
+		*v = s.text
+		return ""
+	}
+	if s.quoted {
+		return fmt.Sprintf("want %s, got the text %s: remove the quotes", describe(field), fault.Quote(s.text))
+	}
+	if !parse(field, s.text) {
+		return fmt.Sprintf("want %s, got %s", describe(field), fault.Quote(s.text))
+	}
+	return ""
+}
+
+// parse reads text into the number or bool at field.
+func parse(field any, text string) bool {
+	var err error
+	switch v := field.(type) {
+	case *bool:
+		switch text {
+		case "true", "True", "TRUE":
+			*v = true
+		case "false", "False", "FALSE":
+			*v = false
+		default:
+			return false
+		}
+	case *int:
+		if !integer.MatchString(text) {
+			return false
+		}
+		*v, err = strconv.Atoi(text)
+	case *uint64:
+		if !integer.MatchString(text) {
+			return false
+		}
+		*v, err = strconv.ParseUint(strings.TrimPrefix(text, "+"), 10, 64)
+	case *float64:
+		if !decimal.MatchString(text) {
+			return false
+		}
+		*v, err = strconv.ParseFloat(text, 64) // 1e999 is an error
+	}
+	return err == nil
+}
+
+func describe(field any) string {
+	switch field.(type) {
+	case *bool:
+		return "true or false"
+	case *int:
+		return "a whole number"
+	case *uint64:
+		return "a whole number from 0 to 2^64-1"
+	case *float64:
+		return "a number"
+	}
+	return "a text"
+}
+
+// names returns the items of a list. A single text is a list with commas, as a flag or variable gives it.
+func (s scalar) names() []string {
+	if s.isList {
+		names := make([]string, len(s.list))
+		for i, item := range s.list {
+			names[i] = item.text
+		}
+		return names
+	}
+	text := strings.TrimSpace(s.text)
+	if strings.HasPrefix(text, "[") && strings.HasSuffix(text, "]") {
+		text = strings.TrimSpace(text[1 : len(text)-1])
+	}
+	if text == "" {
+		return nil
+	}
+	names := strings.Split(text, ",")
+	for i := range names {
+		names[i] = strings.TrimSpace(names[i])
+	}
+	return names
+}
+
+// value returns the key's value in t, nil when it stands for "not given".
+func (k *Key) value(t *Train) any {
+	if k.unset != nil && k.unset(t) && k.Default == "" {
+		return nil
+	}
+	switch v := k.field(t).(type) {
+	case *string:
+		if *v == "" {
+			return nil
+		}
+		return *v
+	case *int:
+		return *v
+	case *uint64:
+		return *v
+	case *float64:
+		return *v
+	case *bool:
+		return *v
+	case *[]string:
+		return slices.Clone(*v)
+	}
+	return nil
+}
+
+func formatFloat(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }

@@ -1,0 +1,45 @@
+// Package config holds the configuration of a training run: what its keys mean, the strict reading of the YAML file they
+// come in, and the values that stand in the file's place. One table of keys drives reading, checking, `config init` and
+// `config show`.
+package config
+
+// Train is a resolved configuration of `shira train`. The keys are documented in the table of keys.go; a value made by
+// [Defaults] or [Parse] has a default for each that has one.
+type Train struct {
+	ModelNameOrPath string
+	InitAdapter     string
+
+	TrainFile      string
+	ValidationFile string
+	MaxSeqLength   int // tokens
+	Packing        bool
+	Shuffle        bool
+	AppendEOS      bool
+
+	Method        string
+	Mask          string
+	R             int     // budget K = R·(out+in) per weight; 0 when Density gives it
+	Density       float64 // budget as a share of each weight's entries; 0 when R gives it
+	TargetModules []string
+
+	BatchSize                 int // rows of a micro-batch
+	GradientAccumulationSteps int
+	MaxSteps                  int     // 0 when NumTrainEpochs counts
+	NumTrainEpochs            float64 // 0 when MaxSteps counts
+	LearningRate              float64
+	LRSchedulerType           string
+	WarmupRatio               float64
+	WarmupSteps               int // 0 when WarmupRatio counts
+	WeightDecay               float64
+	AdamBeta1, AdamBeta2      float64
+	AdamEpsilon               float64
+	MaxGradNorm               float64 // 0 = no clipping
+	ComputeDType              string
+	Seed                      uint64
+	Threads                   int // 0 = all cores
+
+	OutputDir          string
+	OverwriteOutputDir bool
+	LoggingSteps       int
+	EvalSteps          int // 0 = before the first and after the last step only
+}

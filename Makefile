@@ -1,0 +1,45 @@
+.DEFAULT_GOAL := help
+SHELL := bash
+export CGO_ENABLED := 0
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS  := -s -w -X shira/internal/buildinfo.version=$(VERSION)
+FUZZTIME ?= 10s
+LINT     := go tool -modfile=tools/go.mod golangci-lint
+
+.PHONY: help build demo demo-base test race lint bench fuzz cross clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+build: ## bin/shira, one static binary
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/shira ./cmd/shira
+
+demo: build ## train an adapter on the demo base, evaluate it, fuse it: about half a minute
+	scripts/demo.sh
+
+demo-base: build ## train the demo base again from its generator: about ten minutes
+	scripts/demo_base.sh
+
+test: ## vet and all tests
+	go vet ./...
+	go test ./...
+
+race: ## the tests under the race detector; needs a C compiler
+	CGO_ENABLED=1 go test -race ./...
+
+lint: ## golangci-lint, built from the pinned version in tools/
+	$(LINT) run ./...
+
+bench: ## benchmarks of the kernels, the training step and scoring
+	go test -run '^$$' -bench . ./internal/kernel ./internal/model ./internal/eval
+
+fuzz: ## every fuzz target for FUZZTIME (10s)
+	scripts/fuzz.sh $(FUZZTIME)
+
+cross: ## build for the other platforms
+	for p in linux/arm64 darwin/arm64 windows/amd64; do \
+	  echo $$p; GOOS=$${p%/*} GOARCH=$${p#*/} go build -trimpath -o /dev/null ./cmd/shira || exit 1; done
+
+clean: ## remove what the targets built
+	rm -rf bin build

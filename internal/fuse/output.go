@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"shira/internal/checkpoint"
 	"shira/internal/fault"
@@ -27,21 +26,21 @@ func (j *job) checkOutput() error {
 	for _, ref := range j.Adapters {
 		inputs = append(inputs, ref.Path)
 	}
-	out, err := resolve(j.Out)
+	out, err := fsx.Resolve(j.Out)
 	if err != nil {
 		return fsx.Wrap(err, j.Out, "write")
 	}
 	for _, input := range inputs {
-		in, err := resolve(input)
+		in, err := fsx.Resolve(input)
 		if err != nil {
 			return fsx.Wrap(err, input, "open")
 		}
 		switch {
 		case in == out || sameFile(in, out):
 			return fault.New(fault.Usage, j.Out, "the output is the input %s", fault.Quote(input))
-		case within(out, in):
+		case fsx.Within(out, in):
 			return fault.New(fault.Usage, j.Out, "the output lies inside the input %s", fault.Quote(input))
-		case within(in, out) && j.isDir:
+		case fsx.Within(in, out) && j.isDir:
 			return fault.New(fault.Usage, j.Out, "the output would replace the directory of the input %s", fault.Quote(input))
 		}
 	}
@@ -85,20 +84,6 @@ func disposable(dir string) bool {
 	return model
 }
 
-// resolve returns the absolute path without symbolic links; of a path that does not exist, those of its directory.
-func resolve(path string) (string, error) {
-	abs, err := filepath.Abs(path)
-	if err != nil {
-		return "", err
-	}
-	real, err := filepath.EvalSymlinks(abs)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return real, err
-	}
-	dir, err := filepath.EvalSymlinks(filepath.Dir(abs))
-	return filepath.Join(dir, filepath.Base(abs)), err
-}
-
 // sameFile sees through hard links and file systems that ignore case.
 func sameFile(a, b string) bool {
 	x, err := os.Stat(a)
@@ -107,10 +92,4 @@ func sameFile(a, b string) bool {
 	}
 	y, err := os.Stat(b)
 	return err == nil && os.SameFile(x, y)
-}
-
-// within says whether path lies below dir.
-func within(path, dir string) bool {
-	rel, err := filepath.Rel(dir, path)
-	return err == nil && rel != "." && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
 }

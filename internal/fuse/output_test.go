@@ -28,16 +28,3 @@ func TestDefaultOut(t *testing.T) {
 		}
 	}
 }
-
-func TestWithin(t *testing.T) {
-	for _, c := range []struct {
-		path, dir string
-		want      bool
-	}{
-		{"/a/b", "/a", true}, {"/a/b/c", "/a", true}, {"/a", "/a", false}, {"/ab", "/a", false}, {"/a", "/a/b", false}, {"/a/..b", "/a", true},
-	} {
-		if got := within(filepath.FromSlash(c.path), filepath.FromSlash(c.dir)); got != c.want {
-			t.Errorf("within(%q, %q) = %v", c.path, c.dir, got)
-		}
-	}
-}

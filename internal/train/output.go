@@ -2,9 +2,6 @@ package train
 
 import (
 	"encoding/json"
-	"errors"
-	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -111,13 +108,6 @@ func (s *session) adapter() (*adapter.Adapter, error) {
 	return a, nil
 }
 
-// companions are the small files that make weights a model directory.
-var companions = []string{checkpoint.ConfigFile, "generation_config.json", "tokenizer.json", "tokenizer_config.json",
-	"special_tokens_map.json", "added_tokens.json", "tokenizer.model", "vocab.json", "merges.txt", "chat_template.jinja"}
-
-// maxCompanion bounds a companion's size; the largest tokenizers have some 30 MB.
-const maxCompanion = 256 << 20
-
 // saveModel writes the trained weights in the base's types and order, beside copies of its configuration and tokenizer.
 func (o *output) saveModel(s *session) error {
 	values := map[string][]float32{}
@@ -133,18 +123,12 @@ func (o *output) saveModel(s *session) error {
 			entries = append(entries, checkpoint.Float32Entry(t.Name, t.DType, t.Shape, v))
 		}
 	}
-	for _, name := range companions {
-		b, err := fsx.ReadFile(filepath.Join(s.model.Checkpoint.Dir(), name), maxCompanion)
-		if errors.Is(err, fs.ErrNotExist) {
+	names, _ := s.model.Checkpoint.Companions()
+	for _, name := range names {
+		if name == checkpoint.IndexFile { // what is written here is one file
 			continue
 		}
-		if err != nil {
-			return err
-		}
-		if err := fsx.WriteFile(filepath.Join(o.dir, name), func(w io.Writer) error {
-			_, err := w.Write(b)
-			return err
-		}); err != nil {
+		if err := s.model.Checkpoint.CopyCompanion(name, filepath.Join(o.dir, name)); err != nil {
 			return err
 		}
 	}

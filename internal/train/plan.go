@@ -5,6 +5,7 @@ import (
 
 	"shira/internal/config"
 	"shira/internal/nn"
+	"shira/internal/procstat"
 )
 
 // MakePlan sets a run up, without training or writing anything, and returns what it would do.
@@ -132,19 +133,21 @@ func (s *session) planMemory() []PlanMemory {
 	if s.cfg.GradientAccumulationSteps > 1 {
 		perValue += 4
 	}
+	weights, trained, examples := 4*s.model.Parameters(), perValue*s.trained(), 4*s.train.Stats.Tokens
 	return []PlanMemory{
-		{"weights", 4 * s.model.Parameters()},
-		{"trained values, gradients and optimizer", perValue * s.trained()},
+		{"weights", weights},
+		{"trained values, gradients and optimizer", trained},
 		{"activations kept for the backward pass", m.Activations},
 		{"activations shared by the layers", m.Shared + scoring.Shared},
 		{"logits", m.Logits + scoring.Logits},
 		{"attention", m.Attention + scoring.Attention},
-		{"examples", 4 * s.train.Stats.Tokens},
-		{"program", programBytes},
+		{"examples", examples},
+		{"program and its setting up", max(programBytes, procstat.PeakRSS()-weights-trained-examples)},
 	}
 }
 
-// programBytes is what the program itself takes: code, runtime and the graph.
+// programBytes is the least that the program itself takes: code, runtime and the graph. What it took to get here, reading
+// the model and the data, says more where the system knows that.
 const programBytes = 24 << 20
 
 func (s *session) addLoss(g *nn.Graph) error {

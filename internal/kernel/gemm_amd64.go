@@ -5,7 +5,7 @@ func gemmTiles(m, n, k int, a matrix, b []float32, ldb int, c []float32, ldc int
 	switch {
 	case active == isGo || n%16 != 0:
 		gemmGo(m, n, k, a, b, ldb, c, ldc, acc)
-	case active == isAVX512 && n == Block:
+	case active >= isAVX512 && n == Block:
 		gemmAVX512(m, k, a, &b[0], ldb, c, ldc, acc)
 	default:
 		gemmAVX2(m, n, k, a, b, ldb, c, ldc, acc)

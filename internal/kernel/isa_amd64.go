@@ -11,6 +11,9 @@ func available() []isa {
 	have = append(have, isAVX2)
 	if cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512VL && cpu.X86.HasAVX512BW {
 		have = append(have, isAVX512)
+		if cpu.X86.HasAVX512BF16 {
+			have = append(have, isAVX512BF16)
+		}
 	}
 	return have
 }

@@ -33,9 +33,7 @@ func MatMul(w []float32, trans bool, x, y Tensor, acc bool) {
 		a = matrix{w, 1, y.Rows}
 	}
 	if x.Rows == 0 {
-		for b := range y.N() {
-			Gemm(y.Rows, Block, 0, nil, 0, false, nil, 0, y.Blk(b), Block, acc)
-		}
+		zeroProduct(y, acc)
 		return
 	}
 	g := newGrid(y.Rows, x.Rows, y.N(), Threads())
@@ -43,6 +41,15 @@ func MatMul(w []float32, trans bool, x, y Tensor, acc bool) {
 		r0, r1, b0, b1 := g.task(i)
 		matMulTask(a, x, y, r0, r1, b0, b1, acc)
 	})
+}
+
+// zeroProduct is a product without depth.
+func zeroProduct(y Tensor, acc bool) {
+	for b := range y.N() {
+		if !acc {
+			clear(y.Blk(b))
+		}
+	}
 }
 
 // matMulTask computes rows [r0, r1) of blocks [b0, b1) of MatMul.
@@ -68,7 +75,9 @@ func matMulTask(a matrix, x, y Tensor, r0, r1, b0, b1 int, acc bool) {
 // packBuffer holds the weights of a task for one depth step.
 type packBuffer [rowStep * (depthStep + packPad)]float32
 
-var packBuffers = sync.Pool{New: func() any { return new(packBuffer) }}
+var packBuffers = newPool[packBuffer]()
+
+func newPool[T any]() *sync.Pool { return &sync.Pool{New: func() any { return new(T) }} }
 
 // pack copies rows × depth values of m to dst in the order of m, densely: weights that lie a row of the whole matrix
 // apart share few sets of the cache where its width is a power of two, and a page each.

@@ -167,3 +167,26 @@ func refAccumulate(y, x []float32) {
 		y[i] += v
 	}
 }
+
+// refToPairs rounds x, an even number of features × Block, to bfloat16 and writes features 2f and 2f+1 to row f of y.
+func refToPairs(x []float32, y []pair) {
+	for i := range y {
+		at := i/Block*2*Block + i%Block
+		y[i] = pair(ToHalf(x[at])) | pair(ToHalf(x[at+Block]))<<16
+	}
+}
+
+// refFromPairs is refToPairs's inverse.
+func refFromPairs(x []pair, y []float32) {
+	for i, v := range x {
+		at := i/Block*2*Block + i%Block
+		y[at], y[at+Block] = FromHalf(uint16(v)), FromHalf(uint16(v>>16))
+	}
+}
+
+// refInterleave pairs the values of low and high.
+func refInterleave(low, high []uint16, y []pair) {
+	for i := range y {
+		y[i] = pair(low[i]) | pair(high[i])<<16
+	}
+}

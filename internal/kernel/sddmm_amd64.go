@@ -11,11 +11,11 @@ func sddmm(n int, ptr []int, cols []int32, dy []float32, dyStep int, x []float32
 		return
 	}
 	switch {
-	case active == isAVX512 && n == 4:
+	case active >= isAVX512 && n == 4:
 		sddmm4AVX512(rows, &ptr[0], &cols[0], &dy[0], dyStep, &x[0], xStep, &out[0])
-	case active == isAVX512 && n == 2:
+	case active >= isAVX512 && n == 2:
 		sddmm2AVX512(rows, &ptr[0], &cols[0], &dy[0], dyStep, &x[0], xStep, &out[0])
-	case active == isAVX512:
+	case active >= isAVX512:
 		sddmm1AVX512(rows, &ptr[0], &cols[0], &dy[0], dyStep, &x[0], xStep, &out[0])
 	case active == isAVX2 && n == 4:
 		sddmm4AVX2(rows, &ptr[0], &cols[0], &dy[0], dyStep, &x[0], xStep, &out[0])

@@ -3,6 +3,24 @@
 package kernel
 
 //go:noescape
+func toPairsAVX512BF16(x []float32, y []pair)
+
+//go:noescape
+func pairGemm12x32AVX512BF16(k int, a *pair, rs, ps int, b *pair, ldb int, c *float32, ldc int, acc bool)
+
+//go:noescape
+func pairGemm8x32AVX512BF16(k int, a *pair, rs, ps int, b *pair, ldb int, c *float32, ldc int, acc bool)
+
+//go:noescape
+func pairGemm4x32AVX512BF16(k int, a *pair, rs, ps int, b *pair, ldb int, c *float32, ldc int, acc bool)
+
+//go:noescape
+func pairGemm2x32AVX512BF16(k int, a *pair, rs, ps int, b *pair, ldb int, c *float32, ldc int, acc bool)
+
+//go:noescape
+func pairGemm1x32AVX512BF16(k int, a *pair, rs, ps int, b *pair, ldb int, c *float32, ldc int, acc bool)
+
+//go:noescape
 func dotColsAVX512(x, y []float32, out *[Block]float32)
 
 //go:noescape
@@ -37,6 +55,12 @@ func rotateAVX512(x1, x2, cos, sin []float32)
 
 //go:noescape
 func accumulateAVX512(y, x []float32)
+
+//go:noescape
+func fromPairsAVX512(x []pair, y []float32)
+
+//go:noescape
+func interleaveAVX512(low, high []uint16, y []pair)
 
 //go:noescape
 func gemm12x32AVX512(k int, a *float32, rs, ps int, b *float32, ldb int, c *float32, ldc int, acc bool)
@@ -99,6 +123,12 @@ func rotateAVX2(x1, x2, cos, sin []float32)
 func accumulateAVX2(y, x []float32)
 
 //go:noescape
+func fromPairsAVX2(x []pair, y []float32)
+
+//go:noescape
+func interleaveAVX2(low, high []uint16, y []pair)
+
+//go:noescape
 func transposeAVX2(rows int, src, dst []float32, ldd int)
 
 //go:noescape
@@ -124,7 +154,7 @@ func sddmm1AVX2(rows int, ptr *int, cols *int32, dy *float32, dyStep int, x *flo
 
 func dotCols(x, y []float32, out *[Block]float32) {
 	switch active {
-	case isAVX512:
+	case isAVX512BF16, isAVX512:
 		dotColsAVX512(x, y, out)
 	case isAVX2:
 		dotColsAVX2(x, y, out)
@@ -135,7 +165,7 @@ func dotCols(x, y []float32, out *[Block]float32) {
 
 func dotCols3(w, x, y []float32, out *[Block]float32) {
 	switch active {
-	case isAVX512:
+	case isAVX512BF16, isAVX512:
 		dotCols3AVX512(w, x, y, out)
 	case isAVX2:
 		dotCols3AVX2(w, x, y, out)
@@ -146,7 +176,7 @@ func dotCols3(w, x, y []float32, out *[Block]float32) {
 
 func norm(w, x []float32, r *[Block]float32, y []float32) {
 	switch active {
-	case isAVX512:
+	case isAVX512BF16, isAVX512:
 		normAVX512(w, x, r, y)
 	case isAVX2:
 		normAVX2(w, x, r, y)
@@ -157,7 +187,7 @@ func norm(w, x []float32, r *[Block]float32, y []float32) {
 
 func normBackward(w, x, dy []float32, r, c *[Block]float32, dx []float32) {
 	switch active {
-	case isAVX512:
+	case isAVX512BF16, isAVX512:
 		normBackwardAVX512(w, x, dy, r, c, dx)
 	case isAVX2:
 		normBackwardAVX2(w, x, dy, r, c, dx)
@@ -168,7 +198,7 @@ func normBackward(w, x, dy []float32, r, c *[Block]float32, dx []float32) {
 
 func maxCols(x []float32, out *[Block]float32) {
 	switch active {
-	case isAVX512:
+	case isAVX512BF16, isAVX512:
 		maxColsAVX512(x, out)
 	case isAVX2:
 		maxColsAVX2(x, out)
@@ -179,7 +209,7 @@ func maxCols(x []float32, out *[Block]float32) {
 
 func expCols(x []float32, scale float32, shift, sum *[Block]float32) {
 	switch active {
-	case isAVX512:
+	case isAVX512BF16, isAVX512:
 		expColsAVX512(x, scale, shift, sum)
 	case isAVX2:
 		expColsAVX2(x, scale, shift, sum)
@@ -190,7 +220,7 @@ func expCols(x []float32, scale float32, shift, sum *[Block]float32) {
 
 func scaleCols(x []float32, r *[Block]float32) {
 	switch active {
-	case isAVX512:
+	case isAVX512BF16, isAVX512:
 		scaleColsAVX512(x, r)
 	case isAVX2:
 		scaleColsAVX2(x, r)
@@ -201,7 +231,7 @@ func scaleCols(x []float32, r *[Block]float32) {
 
 func softmaxBackward(p, dp []float32, delta *[Block]float32, scale float32) {
 	switch active {
-	case isAVX512:
+	case isAVX512BF16, isAVX512:
 		softmaxBackwardAVX512(p, dp, delta, scale)
 	case isAVX2:
 		softmaxBackwardAVX2(p, dp, delta, scale)
@@ -212,7 +242,7 @@ func softmaxBackward(p, dp []float32, delta *[Block]float32, scale float32) {
 
 func swiGLU(gate, up, y []float32) {
 	switch active {
-	case isAVX512:
+	case isAVX512BF16, isAVX512:
 		swiGLUAVX512(gate, up, y)
 	case isAVX2:
 		swiGLUAVX2(gate, up, y)
@@ -223,7 +253,7 @@ func swiGLU(gate, up, y []float32) {
 
 func swiGLUBackward(gate, up, dy, dgate, dup []float32) {
 	switch active {
-	case isAVX512:
+	case isAVX512BF16, isAVX512:
 		swiGLUBackwardAVX512(gate, up, dy, dgate, dup)
 	case isAVX2:
 		swiGLUBackwardAVX2(gate, up, dy, dgate, dup)
@@ -234,7 +264,7 @@ func swiGLUBackward(gate, up, dy, dgate, dup []float32) {
 
 func rotate(x1, x2, cos, sin []float32) {
 	switch active {
-	case isAVX512:
+	case isAVX512BF16, isAVX512:
 		rotateAVX512(x1, x2, cos, sin)
 	case isAVX2:
 		rotateAVX2(x1, x2, cos, sin)
@@ -245,7 +275,7 @@ func rotate(x1, x2, cos, sin []float32) {
 
 func accumulate(y, x []float32) {
 	switch active {
-	case isAVX512:
+	case isAVX512BF16, isAVX512:
 		accumulateAVX512(y, x)
 	case isAVX2:
 		accumulateAVX2(y, x)
@@ -254,9 +284,40 @@ func accumulate(y, x []float32) {
 	}
 }
 
+func toPairs(x []float32, y []pair) {
+	switch active {
+	case isAVX512BF16:
+		toPairsAVX512BF16(x, y)
+	default:
+		refToPairs(x, y)
+	}
+}
+
+func fromPairs(x []pair, y []float32) {
+	switch active {
+	case isAVX512BF16, isAVX512:
+		fromPairsAVX512(x, y)
+	case isAVX2:
+		fromPairsAVX2(x, y)
+	default:
+		refFromPairs(x, y)
+	}
+}
+
+func interleave(low, high []uint16, y []pair) {
+	switch active {
+	case isAVX512BF16, isAVX512:
+		interleaveAVX512(low, high, y)
+	case isAVX2:
+		interleaveAVX2(low, high, y)
+	default:
+		refInterleave(low, high, y)
+	}
+}
+
 func transpose(rows int, src, dst []float32, ldd int) {
 	switch active {
-	case isAVX512, isAVX2:
+	case isAVX512BF16, isAVX512, isAVX2:
 		transposeAVX2(rows, src, dst, ldd)
 	default:
 		refTranspose(rows, src, dst, ldd)

@@ -819,6 +819,72 @@ l2:
 	VZEROUPPER
 	RET
 
+// func fromPairsAVX2(x []pair, y []float32)
+TEXT ·fromPairsAVX2(SB), NOSPLIT, $0-48
+	MOVQ x_base+0(FP), AX
+	MOVQ y_base+24(FP), BX
+	MOVQ x_len+8(FP), CX
+	SHRQ $5, CX
+	TESTQ CX, CX
+	JZ l2
+l1:
+	VMOVUPS (AX), Y0
+	VANDPS avx2_ffff0000<>(SB), Y0, Y1
+	VPSLLD $16, Y0, Y0
+	VMOVUPS Y0, (BX)
+	VMOVUPS Y1, 128(BX)
+	VMOVUPS 32(AX), Y0
+	VANDPS avx2_ffff0000<>(SB), Y0, Y1
+	VPSLLD $16, Y0, Y0
+	VMOVUPS Y0, 32(BX)
+	VMOVUPS Y1, 160(BX)
+	VMOVUPS 64(AX), Y0
+	VANDPS avx2_ffff0000<>(SB), Y0, Y1
+	VPSLLD $16, Y0, Y0
+	VMOVUPS Y0, 64(BX)
+	VMOVUPS Y1, 192(BX)
+	VMOVUPS 96(AX), Y0
+	VANDPS avx2_ffff0000<>(SB), Y0, Y1
+	VPSLLD $16, Y0, Y0
+	VMOVUPS Y0, 96(BX)
+	VMOVUPS Y1, 224(BX)
+	ADDQ $128, AX
+	ADDQ $256, BX
+	DECQ CX
+	JNZ l1
+l2:
+	VZEROUPPER
+	RET
+
+// func interleaveAVX2(low, high []uint16, y []pair)
+TEXT ·interleaveAVX2(SB), NOSPLIT, $0-72
+	MOVQ low_base+0(FP), AX
+	MOVQ high_base+24(FP), BX
+	MOVQ y_base+48(FP), CX
+	MOVQ y_len+56(FP), DX
+	SHRQ $4, DX
+	TESTQ DX, DX
+	JZ l2
+l1:
+	VPMOVZXWD (AX), Y0
+	VPMOVZXWD (BX), Y1
+	VPSLLD $16, Y1, Y1
+	VORPS Y1, Y0, Y0
+	VMOVUPS Y0, (CX)
+	VPMOVZXWD 16(AX), Y0
+	VPMOVZXWD 16(BX), Y1
+	VPSLLD $16, Y1, Y1
+	VORPS Y1, Y0, Y0
+	VMOVUPS Y0, 32(CX)
+	ADDQ $32, AX
+	ADDQ $32, BX
+	ADDQ $64, CX
+	DECQ DX
+	JNZ l1
+l2:
+	VZEROUPPER
+	RET
+
 // func transposeAVX2(rows int, src, dst []float32, ldd int)
 TEXT ·transposeAVX2(SB), NOSPLIT, $0-64
 	MOVQ rows+0(FP), AX
@@ -2077,3 +2143,13 @@ DATA avx2_80000000<>+20(SB)/4, $0x80000000
 DATA avx2_80000000<>+24(SB)/4, $0x80000000
 DATA avx2_80000000<>+28(SB)/4, $0x80000000
 GLOBL avx2_80000000<>(SB), RODATA|NOPTR, $32
+
+DATA avx2_ffff0000<>+0(SB)/4, $0xffff0000
+DATA avx2_ffff0000<>+4(SB)/4, $0xffff0000
+DATA avx2_ffff0000<>+8(SB)/4, $0xffff0000
+DATA avx2_ffff0000<>+12(SB)/4, $0xffff0000
+DATA avx2_ffff0000<>+16(SB)/4, $0xffff0000
+DATA avx2_ffff0000<>+20(SB)/4, $0xffff0000
+DATA avx2_ffff0000<>+24(SB)/4, $0xffff0000
+DATA avx2_ffff0000<>+28(SB)/4, $0xffff0000
+GLOBL avx2_ffff0000<>(SB), RODATA|NOPTR, $32

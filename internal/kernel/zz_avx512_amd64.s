@@ -475,6 +475,57 @@ l2:
 	VZEROUPPER
 	RET
 
+// func fromPairsAVX512(x []pair, y []float32)
+TEXT ·fromPairsAVX512(SB), NOSPLIT, $0-48
+	MOVQ x_base+0(FP), AX
+	MOVQ y_base+24(FP), BX
+	MOVQ x_len+8(FP), CX
+	SHRQ $5, CX
+	TESTQ CX, CX
+	JZ l2
+l1:
+	VMOVUPS (AX), Z0
+	VANDPS.BCST avx512_ffff0000<>(SB), Z0, Z1
+	VPSLLD $16, Z0, Z0
+	VMOVUPS Z0, (BX)
+	VMOVUPS Z1, 128(BX)
+	VMOVUPS 64(AX), Z0
+	VANDPS.BCST avx512_ffff0000<>(SB), Z0, Z1
+	VPSLLD $16, Z0, Z0
+	VMOVUPS Z0, 64(BX)
+	VMOVUPS Z1, 192(BX)
+	ADDQ $128, AX
+	ADDQ $256, BX
+	DECQ CX
+	JNZ l1
+l2:
+	VZEROUPPER
+	RET
+
+// func interleaveAVX512(low, high []uint16, y []pair)
+TEXT ·interleaveAVX512(SB), NOSPLIT, $0-72
+	MOVQ low_base+0(FP), AX
+	MOVQ high_base+24(FP), BX
+	MOVQ y_base+48(FP), CX
+	MOVQ y_len+56(FP), DX
+	SHRQ $4, DX
+	TESTQ DX, DX
+	JZ l2
+l1:
+	VPMOVZXWD (AX), Z0
+	VPMOVZXWD (BX), Z1
+	VPSLLD $16, Z1, Z1
+	VORPS Z1, Z0, Z0
+	VMOVUPS Z0, (CX)
+	ADDQ $32, AX
+	ADDQ $32, BX
+	ADDQ $64, CX
+	DECQ DX
+	JNZ l1
+l2:
+	VZEROUPPER
+	RET
+
 // func gemm12x32AVX512(k int, a *float32, rs, ps int, b *float32, ldb int, c *float32, ldc int, acc bool)
 TEXT ·gemm12x32AVX512(SB), NOSPLIT, $0-65
 	MOVQ k+0(FP), AX
@@ -1433,3 +1484,6 @@ GLOBL avx512_3f800000<>(SB), RODATA|NOPTR, $4
 
 DATA avx512_80000000<>+0(SB)/4, $0x80000000
 GLOBL avx512_80000000<>(SB), RODATA|NOPTR, $4
+
+DATA avx512_ffff0000<>+0(SB)/4, $0xffff0000
+GLOBL avx512_ffff0000<>(SB), RODATA|NOPTR, $4

@@ -34,4 +34,10 @@ func rotate(x1, x2, cos, sin []float32) { refRotate(x1, x2, cos, sin) }
 
 func accumulate(y, x []float32) { refAccumulate(y, x) }
 
+func toPairs(x []float32, y []pair) { refToPairs(x, y) }
+
+func fromPairs(x []pair, y []float32) { refFromPairs(x, y) }
+
+func interleave(low, high []uint16, y []pair) { refInterleave(low, high, y) }
+
 func transpose(rows int, src, dst []float32, ldd int) { refTranspose(rows, src, dst, ldd) }

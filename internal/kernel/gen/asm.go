@@ -18,9 +18,13 @@ type target struct {
 }
 
 var (
-	avx512 = target{name: "AVX512", file: "zz_avx512_amd64.s", reg: "Z", regs: 32, lanes: 16}
-	avx2   = target{name: "AVX2", file: "zz_avx2_amd64.s", reg: "Y", regs: 16, lanes: 8}
+	avx512bf16 = target{name: "AVX512BF16", file: "zz_avx512bf16_amd64.s", reg: "Z", regs: 32, lanes: 16}
+	avx512     = target{name: "AVX512", file: "zz_avx512_amd64.s", reg: "Z", regs: 32, lanes: 16}
+	avx2       = target{name: "AVX2", file: "zz_avx2_amd64.s", reg: "Y", regs: 16, lanes: 8}
 )
+
+// targets lists them, the best first.
+var targets = []target{avx512bf16, avx512, avx2}
 
 const (
 	block    = 32        // tokens in a block
@@ -42,6 +46,7 @@ type asm struct {
 	target
 	out    bytes.Buffer
 	consts []uint32 // constants of the file, in order of first use
+	tables bytes.Buffer
 
 	fn     *function // being written
 	vecs   []operand // free vector registers, next one last
@@ -70,7 +75,7 @@ func (a *asm) function(f *function) {
 // op writes one instruction. A constant operand is broadcast from its four bytes where the target can.
 func (a *asm) op(name string, args ...operand) {
 	for _, arg := range args {
-		if isConst(arg) && a.lanes == avx512.lanes && strings.HasPrefix(name, "V") && !strings.HasPrefix(name, "VBROADCAST") {
+		if isConst(arg) && a.lanes == avx512.lanes && strings.HasPrefix(name, "V") && !strings.HasPrefix(name, "VBROADCAST") && name != "VMOVUPS" {
 			name += ".BCST"
 		}
 	}
@@ -241,7 +246,18 @@ func constName(v uint32, t target) string {
 
 func isConst(o operand) bool { return strings.HasSuffix(o, "<>(SB)") }
 
-// data writes the constants: four bytes where they are broadcast by the instruction that uses them, else a vector.
+// table is the memory that holds values, under a name that the file has once.
+func (a *asm) table(name string, values []uint16) operand {
+	name = strings.ToLower(a.name) + "_" + name + "<>"
+	a.tables.WriteString("\n")
+	for i, v := range values {
+		fmt.Fprintf(&a.tables, "DATA %s+%d(SB)/2, $0x%04x\n", name, 2*i, v)
+	}
+	fmt.Fprintf(&a.tables, "GLOBL %s(SB), RODATA|NOPTR, $%d\n", name, 2*len(values))
+	return name + "(SB)"
+}
+
+// data writes the constants and tables: four bytes where they are broadcast by the instruction that uses them, else a vector.
 func (a *asm) data() {
 	for _, v := range a.consts {
 		name, n := constName(v, a.target), a.lanes
@@ -254,4 +270,5 @@ func (a *asm) data() {
 		}
 		fmt.Fprintf(&a.out, "GLOBL %s(SB), RODATA|NOPTR, $%d\n", name, 4*n)
 	}
+	a.out.Write(a.tables.Bytes())
 }

@@ -2,11 +2,16 @@ package main
 
 import "fmt"
 
-const gemmParams = "k int, a *float32, rs, ps int, b *float32, ldb int, c *float32, ldc int, acc bool"
+const (
+	gemmParams = "k int, a *float32, rs, ps int, b *float32, ldb int, c *float32, ldc int, acc bool"
+	// An element of A and of B is then a pair of bfloat16 values that belong to neighbours along k.
+	pairGemmParams = "k int, a *pair, rs, ps int, b *pair, ldb int, c *float32, ldc int, acc bool"
+)
 
-// gemmTile writes the product of rows × k values of A, element (i,p) at a[i·rs+p·ps], and k × cols values of B, with
+// gemmTile writes the product of rows × k elements of A, element (i,p) at a[i·rs+p·ps], and k × cols elements of B, with
 // all of C in registers: rows·cols/lanes accumulators, one broadcast of A and cols/lanes vectors of B per step of p.
-func gemmTile(rows, cols int) func(a *asm) {
+// product adds to its first operand that of the other two.
+func gemmTile(rows, cols int, product func(a *asm, d, x, y operand)) func(a *asm) {
 	return func(a *asm) {
 		nv := cols / a.lanes
 		k, ap, rs, ps := a.arg("k"), a.arg("a"), a.step("rs"), a.step("ps")
@@ -27,7 +32,7 @@ func gemmTile(rows, cols int) func(a *asm) {
 			for i, row := range acc {
 				v := a.broadcast(elem[i])
 				for j, s := range row {
-					a.fma(s, bv[j], v)
+					product(a, s, bv[j], v)
 				}
 				// The oldest free register next, so that broadcasts run ahead of the products.
 				a.vecs = append([]operand{v}, a.vecs...)

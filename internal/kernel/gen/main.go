@@ -45,13 +45,17 @@ func functions() []*function {
 		{"swiGLUBackward", params("gate, up, dy, dgate, dup []float32"), both, swiGLUBackward, "refSwiGLUBackward"},
 		{"rotate", params("x1, x2, cos, sin []float32"), both, rotate, "refRotate"},
 		{"accumulate", params("y, x []float32"), both, accumulate, "refAccumulate"},
+		{"toPairs", params("x []float32, y []pair"), []target{avx512bf16}, toPairs, "refToPairs"},
+		{"fromPairs", params("x []pair, y []float32"), both, fromPairs, "refFromPairs"},
+		{"interleave", params("low, high []uint16, y []pair"), both, interleave, "refInterleave"},
 		{"transpose", params("rows int, src, dst []float32, ldd int"), []target{avx2}, transpose, "refTranspose"},
 	}
 	for _, rows := range []int{12, 8, 4, 2, 1} {
-		fs = append(fs, &function{fmt.Sprintf("gemm%dx32", rows), params(gemmParams), []target{avx512}, gemmTile(rows, 32), ""})
+		fs = append(fs, &function{fmt.Sprintf("gemm%dx32", rows), params(gemmParams), []target{avx512}, gemmTile(rows, 32, (*asm).fma), ""})
+		fs = append(fs, &function{fmt.Sprintf("pairGemm%dx32", rows), params(pairGemmParams), []target{avx512bf16}, gemmTile(rows, 32, (*asm).pairProduct), ""})
 	}
 	for _, rows := range []int{6, 4, 2, 1} {
-		fs = append(fs, &function{fmt.Sprintf("gemm%dx16", rows), params(gemmParams), []target{avx2}, gemmTile(rows, 16), ""})
+		fs = append(fs, &function{fmt.Sprintf("gemm%dx16", rows), params(gemmParams), []target{avx2}, gemmTile(rows, 16, (*asm).fma), ""})
 	}
 	for _, nb := range []int{4, 2, 1} {
 		fs = append(fs, &function{fmt.Sprintf("sddmm%d", nb), params(sddmmParams), both, sddmm(nb), ""})
@@ -65,7 +69,7 @@ func generate() (map[string][]byte, error) {
 	var decls, generic bytes.Buffer
 	decls.WriteString(header + "package kernel\n")
 	generic.WriteString(header + "//go:build !amd64\n\npackage kernel\n")
-	for _, t := range []target{avx512, avx2} {
+	for _, t := range targets {
 		a := &asm{target: t}
 		a.out.WriteString(header + "#include \"textflag.h\"\n")
 		for _, f := range functions() {
@@ -98,7 +102,7 @@ func generate() (map[string][]byte, error) {
 func dispatch(w *bytes.Buffer, f *function) {
 	fmt.Fprintf(w, "\nfunc %s(%s) {\nswitch active {\n", f.name, f.signature())
 	cases := ""
-	for _, t := range []target{avx512, avx2} {
+	for _, t := range targets {
 		cases += ", is" + t.name
 		if slices.Contains(f.targets, t) {
 			fmt.Fprintf(w, "case %s:\n%s%s(%s)\n", cases[2:], f.name, t.name, f.arguments())

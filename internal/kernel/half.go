@@ -1,0 +1,210 @@
+package kernel
+
+import (
+	"math"
+	"unsafe"
+)
+
+// pair holds two bfloat16 values that are neighbours along the depth of a product, the first in the lower half.
+type pair uint32
+
+// Halves is an activation rounded to bfloat16 as the right operand of products. Its memory is used again by Set.
+type Halves struct {
+	rows, blocks int
+	pairs        []pair    // (blocks, ⌈rows/2⌉, Block); with an odd number of rows the last has a zero
+	floats       []float32 // the rounded values, (blocks, rows, Block), where the processor has no product of pairs
+}
+
+// Set fills h with x rounded to nearest, ties to even.
+func (h *Halves) Set(x Tensor) {
+	h.rows, h.blocks = x.Rows, x.N()
+	if active < isAVX512BF16 {
+		h.floats = resize(h.floats, h.blocks*h.rows*Block)
+		Parallel(h.blocks, func(b int) {
+			dst := h.floats[b*h.rows*Block:][:h.rows*Block]
+			for i, v := range x.Blk(b) {
+				dst[i] = FromHalf(ToHalf(v))
+			}
+		})
+		return
+	}
+	size := h.depth() * Block
+	h.pairs = resize(h.pairs, h.blocks*size)
+	Parallel(h.blocks, func(b int) { PackHalves(x.Blk(b), h.pairs[b*size:][:size]) })
+}
+
+// depth returns the number of pairs of rows.
+func (h *Halves) depth() int { return ceilDiv(h.rows, 2) }
+
+// Blocks returns the number of blocks of tokens.
+func (h *Halves) Blocks() int { return h.blocks }
+
+func resize[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
+	}
+	return s[:n]
+}
+
+// PackHalves rounds x, features × Block, to bfloat16 and writes it to y by pairs of features, zero beyond an odd number.
+func PackHalves(x []float32, y []pair) {
+	even := len(x) / (2 * Block)
+	toPairs(x[:even*2*Block], y[:even*Block])
+	if rest := x[even*2*Block:]; len(rest) > 0 {
+		for t, v := range rest[:Block] {
+			y[even*Block+t] = pair(ToHalf(v))
+		}
+	}
+}
+
+// ToHalf rounds v to bfloat16, to nearest, ties to even. A NaN stays one.
+func ToHalf(v float32) uint16 {
+	u := math.Float32bits(v)
+	if u&0x7fffffff > 0x7f800000 {
+		return uint16(u>>16) | 0x40
+	}
+	return uint16((u + 0x7fff + u>>16&1) >> 16)
+}
+
+// FromHalf returns the value of a bfloat16.
+func FromHalf(h uint16) float32 { return math.Float32frombits(uint32(h) << 16) }
+
+// MatMulHalf is MatMul for weights in bfloat16 and activations rounded to it: products of bfloat16 values, summed in
+// float32. Where the processor has no instruction for that, the float32 kernels compute the same products, and only the
+// order of the sums differs.
+func MatMulHalf(w []uint16, trans bool, x *Halves, y Tensor, acc bool) {
+	if x.rows == 0 {
+		zeroProduct(y, acc)
+		return
+	}
+	m := halfMatrix{w, x.rows, x.rows, trans}
+	if trans {
+		m.stride = y.Rows
+	}
+	g := newGrid(y.Rows, x.rows, y.N(), Threads())
+	Parallel(g.tasks(), func(i int) {
+		r0, r1, b0, b1 := g.task(i)
+		if active < isAVX512BF16 {
+			m.taskInFloat(x, y, r0, r1, b0, b1, acc)
+		} else {
+			m.task(x, y, r0, r1, b0, b1, acc)
+		}
+	})
+}
+
+// halfMatrix is the left operand of MatMulHalf, rows × depth, or its transpose; stored rows lie stride values apart.
+type halfMatrix struct {
+	data   []uint16
+	stride int
+	depth  int
+	trans  bool
+}
+
+// task computes rows [r0, r1) of blocks [b0, b1).
+func (m halfMatrix) task(x *Halves, y Tensor, r0, r1, b0, b1 int, acc bool) {
+	var buf *pairBuffer
+	view := !m.trans && m.stride%2 == 0
+	if !view || b1-b0 >= packBlocks {
+		buf = pairBuffers.Get().(*pairBuffer)
+		defer pairBuffers.Put(buf)
+	}
+	depth := x.depth()
+	step := evenStep(depth, depthStep, 8)
+	for p := 0; p < depth; p += step {
+		k := min(step, depth-p)
+		var tile pairMatrix
+		switch {
+		case buf == nil:
+			tile = pairMatrix{asPairs(m.data[r0*m.stride+2*p:]), m.stride / 2, 1}
+		case m.trans:
+			tile = m.packTrans(r0, r1-r0, p, k, buf[:])
+		default:
+			tile = m.pack(r0, r1-r0, p, k, buf[:])
+		}
+		for b := b0; b < b1; b++ {
+			pairGemm(r1-r0, k, tile, x.pairs[(b*depth+p)*Block:], y.Blk(b)[r0*Block:], acc || p > 0)
+		}
+	}
+}
+
+// pairMatrix is the left operand of a product of pairs: element (i,p) is at data[i·rs+p·ps].
+type pairMatrix struct {
+	data   []pair
+	rs, ps int
+}
+
+// pairBuffer holds the weights of a task for one depth step.
+type pairBuffer [rowStep * (depthStep + packPad)]pair
+
+var pairBuffers = newPool[pairBuffer]()
+
+// asPairs views values that are neighbours as pairs.
+func asPairs(h []uint16) []pair {
+	return unsafe.Slice((*pair)(unsafe.Pointer(unsafe.SliceData(h))), len(h)/2)
+}
+
+// pack copies k pairs from pair p of rows [r0, r0+rows) to dst.
+func (m halfMatrix) pack(r0, rows, p, k int, dst []pair) pairMatrix {
+	width := k + packPad
+	for i := range rows {
+		src := m.data[(r0+i)*m.stride+2*p:][:min(2*k, m.depth-2*p)]
+		row := dst[i*width:][:k]
+		n := copy(row, asPairs(src))
+		if n < k {
+			row[n] = pair(src[len(src)-1])
+		}
+	}
+	return pairMatrix{dst, width, 1}
+}
+
+// packTrans is pack for a matrix that is stored transposed: a pair is of two stored rows.
+func (m halfMatrix) packTrans(r0, rows, p, k int, dst []pair) pairMatrix {
+	for j := range k {
+		f, row := 2*(p+j), dst[j*rows:][:rows]
+		low := m.data[f*m.stride+r0:][:rows]
+		if f+1 == m.depth {
+			for i, v := range low {
+				row[i] = pair(v)
+			}
+			continue
+		}
+		high := m.data[(f+1)*m.stride+r0:][:rows]
+		whole := rows &^ 15
+		interleave(low[:whole], high[:whole], row[:whole])
+		refInterleave(low[whole:], high[whole:], row[whole:])
+	}
+	return pairMatrix{dst, 1, rows}
+}
+
+// taskInFloat is task with the float32 kernels.
+func (m halfMatrix) taskInFloat(x *Halves, y Tensor, r0, r1, b0, b1 int, acc bool) {
+	buf := packBuffers.Get().(*packBuffer)
+	defer packBuffers.Put(buf)
+	step := evenStep(m.depth, depthStep, 8)
+	for p := 0; p < m.depth; p += step {
+		k := min(step, m.depth-p)
+		tile := m.widen(r0, r1-r0, p, k, buf[:])
+		for b := b0; b < b1; b++ {
+			gemm(r1-r0, Block, k, tile, x.floats[(b*x.rows+p)*Block:], Block, y.Blk(b)[r0*Block:], Block, acc || p > 0)
+		}
+	}
+}
+
+// widen copies columns [p, p+k) of rows [r0, r0+rows) to dst in float32.
+func (m halfMatrix) widen(r0, rows, p, k int, dst []float32) matrix {
+	if m.trans {
+		for j := range k {
+			for i, v := range m.data[(p+j)*m.stride+r0:][:rows] {
+				dst[j*rows+i] = FromHalf(v)
+			}
+		}
+		return matrix{dst, 1, rows}
+	}
+	width := k + packPad
+	for i := range rows {
+		for j, v := range m.data[(r0+i)*m.stride+p:][:k] {
+			dst[i*width+j] = FromHalf(v)
+		}
+	}
+	return matrix{dst, width, 1}
+}

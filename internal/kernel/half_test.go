@@ -1,0 +1,125 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"testing"
+)
+
+// halves returns n random bfloat16 values.
+func halves(seed uint64, n int) []uint16 {
+	h := make([]uint16, n)
+	for i, v := range random(seed, n) {
+		h[i] = ToHalf(v)
+	}
+	return h
+}
+
+func widened(h []uint16) []float32 {
+	f := make([]float32, len(h))
+	for i, v := range h {
+		f[i] = FromHalf(v)
+	}
+	return f
+}
+
+func TestMatMulHalf(t *testing.T) {
+	withISA(t, func(t *testing.T) {
+		for _, s := range append(shapes, struct{ m, k, blocks int }{100, 1030, 3}, struct{ m, k, blocks int }{31, 513, 18}) {
+			for _, trans := range []bool{false, true} {
+				for _, acc := range []bool{false, true} {
+					w, x, y := halves(1, s.m*s.k), activation(2, s.k, s.blocks), activation(3, s.m, s.blocks)
+					var h Halves
+					h.Set(activation(9, s.k+3, s.blocks+1)) // what was there before does not matter
+					h.Set(x)
+					rounded := x.clone()
+					for i, v := range rounded.Data {
+						rounded.Data[i] = FromHalf(ToHalf(v))
+					}
+					want := y.clone()
+					refMatMul(widened(w), trans, rounded, want, acc)
+					MatMulHalf(w, trans, &h, y, acc)
+					requireClose(t, fmt.Sprintf("%+v trans=%v acc=%v", s, trans, acc), y.Data, want.Data, 1e-6*float64(s.k+1))
+				}
+			}
+		}
+	})
+}
+
+// A block's result depends neither on the threads nor on how many blocks there are.
+func TestMatMulHalfIsDeterministic(t *testing.T) {
+	withISA(t, func(t *testing.T) {
+		const m, k, blocks = 110, 530, 17
+		w, x := halves(1, m*k), activation(2, k, blocks)
+		for _, trans := range []bool{false, true} {
+			want := activation(3, m, blocks)
+			useThreads(t, 1)
+			var h Halves
+			h.Set(x)
+			MatMulHalf(w, trans, &h, want, false)
+			withThreads(t, func(t *testing.T, threads int) {
+				got := activation(3, m, blocks)
+				h.Set(x)
+				MatMulHalf(w, trans, &h, got, false)
+				requireSame(t, fmt.Sprintf("trans=%v, %d threads", trans, threads), got.Data, want.Data)
+			})
+			for b := range blocks {
+				h.Set(NewTensor(append([]float32(nil), x.Blk(b)...), k))
+				got := NewTensor(make([]float32, m*Block), m)
+				MatMulHalf(w, trans, &h, got, false)
+				requireSame(t, fmt.Sprintf("trans=%v, block %d alone", trans, b), got.Data, want.Blk(b))
+			}
+		}
+	})
+}
+
+func TestPairs(t *testing.T) {
+	inf := float32(math.Inf(1))
+	edges := []float32{0, 1, -1, 1.00390625, 1.01171875, 3.3895314e38, math.MaxFloat32, inf, -inf, nan, 1e-30}
+	withISA(t, func(t *testing.T) {
+		for _, rows := range []int{1, 2, 3, 8, 33} {
+			x := random(uint64(rows), rows*Block)
+			copy(x, edges)
+			y := make([]pair, (rows+1)/2*Block)
+			PackHalves(x, y)
+			back := make([]float32, len(y)*2)
+			fromPairs(y, back)
+			for i, v := range x {
+				x[i] = FromHalf(ToHalf(v))
+			}
+			requireClose(t, fmt.Sprint(rows, " rows"), back[:len(x)], x, 0)
+			for _, v := range back[len(x):] {
+				if v != 0 {
+					t.Errorf("%d rows: %v in the padding", rows, v)
+				}
+			}
+		}
+		for _, n := range []int{0, 16, 48} {
+			low, high, y := halves(1, n), halves(2, n), make([]pair, n)
+			interleave(low, high, y)
+			for i, v := range y {
+				if v != pair(low[i])|pair(high[i])<<16 {
+					t.Fatalf("%d values: pair %d is %x", n, i, v)
+				}
+			}
+		}
+	})
+}
+
+func BenchmarkMatMulHalf(b *testing.B) {
+	for _, s := range []struct{ m, k, tokens int }{
+		{64, 64, 2048}, {768, 768, 1024}, {2048, 768, 1024}, {768, 2048, 1024}, {5632, 2048, 512}, {2048, 5632, 512}, {2048, 768, 32},
+	} {
+		w, x, y := halves(1, s.m*s.k), NewTensor(random(2, s.k*s.tokens), s.k), NewTensor(make([]float32, s.m*s.tokens), s.m)
+		for _, trans := range []bool{false, true} {
+			benchThreads(b, fmt.Sprintf("%dx%d/T=%d/trans=%v", s.m, s.k, s.tokens, trans), func(b *testing.B) {
+				var h Halves
+				for b.Loop() {
+					h.Set(x)
+					MatMulHalf(w, trans, &h, y, false)
+				}
+				reportFlops(b, 2*float64(s.m)*float64(s.k)*float64(s.tokens))
+			})
+		}
+	}
+}

@@ -60,18 +60,23 @@ func (t Tensor) Float32s(dst []float32) ([]float32, error) {
 
 // Float32View returns the values of an F32 tensor without a copy, as a view of the mapped file like [Tensor.Data]. It
 // reports false for another type, for data that is not aligned, and after Close.
-func (t Tensor) Float32View() ([]float32, bool) {
+func (t Tensor) Float32View() ([]float32, bool) { return viewAs[float32](t, F32) }
+
+// BFloat16View is Float32View for the bits of a BF16 tensor.
+func (t Tensor) BFloat16View() ([]uint16, bool) { return viewAs[uint16](t, BF16) }
+
+func viewAs[T uint16 | float32](t Tensor, dtype DType) ([]T, bool) {
+	var x T
 	data := t.Data()
-	p := unsafe.SliceData(data)
 	switch {
-	case t.DType != F32 || data == nil:
+	case t.DType != dtype || data == nil:
 		return nil, false
 	case len(data) == 0:
-		return []float32{}, true
-	case uintptr(unsafe.Pointer(p))%unsafe.Alignof(float32(0)) != 0:
+		return []T{}, true
+	case uintptr(unsafe.Pointer(unsafe.SliceData(data)))%unsafe.Alignof(x) != 0:
 		return nil, false
 	}
-	return view[float32](data), true
+	return view[T](data), true
 }
 
 // Ints converts a tensor of an integer type or BOOL. It returns its Len() values in row-major order, in dst's memory where

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"shira/internal/adapter"
+	"shira/internal/config"
 	"shira/internal/eval"
 	"shira/internal/fault"
 )
@@ -60,7 +61,7 @@ exit code is 9.`,
 	f.Float64Var(&o.maxPerplexity, "max-perplexity", 0, "fail with exit code 9 when the perplexity is above `X`")
 	f.BoolVar(&o.ForceBase, "force", false, "apply adapters that were trained on another base")
 	f.IntVar(&o.batchSize, "batch-size", 0, "examples looked at together, `N` of full length; 0: a good number")
-	f.StringVar(&o.computeDType, "compute-dtype", "float32", "`TYPE` of the arithmetic: float32")
+	f.StringVar(&o.computeDType, "compute-dtype", config.Float32, "`TYPE` of the matrix products: float32 or bfloat16")
 	f.IntVar(&o.Threads, "threads", 0, "`N` threads; 0: all cores")
 	addJSON(cmd, &o.asJSON)
 	return cmd
@@ -77,9 +78,10 @@ func (o *evalOptions) complete() error {
 		return fault.New(fault.Usage, "", "--limit, --batch-size and --threads: want no negative number")
 	case o.gated && !(o.maxPerplexity >= 1):
 		return fault.New(fault.Usage, "", "--max-perplexity: want at least 1, got %v", o.maxPerplexity)
-	case o.computeDType != "float32":
-		return fault.New(fault.Usage, "", "--compute-dtype: want float32, got %s", fault.Quote(o.computeDType))
+	case o.computeDType != config.Float32 && o.computeDType != config.BFloat16:
+		return fault.New(fault.Usage, "", "--compute-dtype: want float32 or bfloat16, got %s", fault.Quote(o.computeDType))
 	}
+	o.Half = o.computeDType == config.BFloat16
 	length := o.MaxSeqLength
 	if length == 0 {
 		length = 512 // only a budget: the result does not depend on it

@@ -146,9 +146,15 @@ var keys = []Key{
 	{Name: "max_grad_norm", Section: sectionTraining, Default: "1", Aliases: []string{"gradient_clipping"},
 		Doc:   "Gradients of a larger norm are scaled down to it; 0 = never.",
 		field: func(t *Train) any { return &t.MaxGradNorm }, check: atLeast(0)},
-	{Name: "compute_dtype", Section: sectionTraining, Default: "float32", Choices: []string{"float32"}, Planned: []string{"bfloat16", "float16"},
-		Doc:   "Type of the arithmetic. Trained values and optimizer state are float32 always.",
+	{Name: "compute_dtype", Section: sectionTraining, Default: Float32, Choices: []string{Float32, BFloat16}, Planned: []string{"float16"},
+		Doc:   "Type of the factors of matrix products, and of the weights in memory. Sums, trained values and optimizer\nstate are float32 always. bfloat16 is about twice as fast where the processor has AVX512_BF16.",
 		field: func(t *Train) any { return &t.ComputeDType }},
+	{Name: "gradient_checkpointing", Section: sectionTraining, Default: "false", Aliases: []string{"grad_checkpoint"},
+		Doc:   "Keep only each layer's input and compute the layer again in the backward pass: less memory, a third more time,\nthe same result.",
+		field: func(t *Train) any { return &t.GradientCheckpointing }},
+	{Name: "max_memory", Section: sectionTraining, Default: "0",
+		Doc:   "GiB that the run may take by the estimate of --dry-run; 0 = any. Beyond that it turns gradient_checkpointing on,\nand does not start if that is not enough.",
+		field: func(t *Train) any { return &t.MaxMemory }, check: atLeast(0)},
 	{Name: "seed", Section: sectionTraining, Default: "42",
 		Doc:   "Of the random mask and the order of the examples. One seed, one result, whatever the number of threads.",
 		field: func(t *Train) any { return &t.Seed }},
@@ -174,7 +180,7 @@ var keys = []Key{
 // change what the user asked for.
 var planned = []string{
 	"lora_r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora", "datasets", "save_steps", "save_total_limit",
-	"resume_from_checkpoint", "report_to", "gradient_checkpointing", "optim", "bf16", "fp16", "load_in_4bit", "load_in_8bit",
+	"resume_from_checkpoint", "report_to", "optim", "bf16", "fp16", "load_in_4bit", "load_in_8bit",
 	"calibration_samples", "scope", "offset", "exclude", "per_device_eval_batch_size", "eval_strategy", "deepspeed",
 }
 

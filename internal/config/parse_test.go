@@ -174,7 +174,7 @@ func TestParseErrors(t *testing.T) {
 		"seed negative":     {"r: 2\nseed: -1", `run.yaml:5: seed: want a whole number from 0 to 2^64-1, got "-1"`, ""},
 		"beta one":          {"r: 2\nadam_beta2: 1", "run.yaml:5: adam_beta2: want at least 0 and less than 1, got 1", ""},
 		"planned method":    {"method: lora", `run.yaml:4: method: "lora" is not available in this version: want shira, full`, ""},
-		"planned dtype":     {"r: 2\ncompute_dtype: bfloat16", `run.yaml:5: compute_dtype: "bfloat16" is not available in this version: want float32`, ""},
+		"planned dtype":     {"r: 2\ncompute_dtype: float16", `run.yaml:5: compute_dtype: "float16" is not available in this version: want float32, bfloat16`, ""},
 		"full with r":       {"method: full\nr: 2", "run.yaml:5: r: has no effect with method full", ""},
 		"full with targets": {"method: full\ntarget_modules: [a]", "run.yaml:5: target_modules: has no effect with method full", ""},
 		"no targets":        {"r: 2\ntarget_modules: []", "run.yaml:5: target_modules: is empty", ""},

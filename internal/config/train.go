@@ -35,6 +35,8 @@ type Train struct {
 	AdamEpsilon               float64
 	MaxGradNorm               float64 // 0 = no clipping
 	ComputeDType              string
+	GradientCheckpointing     bool
+	MaxMemory                 float64 // GiB; 0 = no bound
 	Seed                      uint64
 	Threads                   int // 0 = all cores
 
@@ -43,3 +45,12 @@ type Train struct {
 	LoggingSteps       int
 	EvalSteps          int // 0 = before the first and after the last step only
 }
+
+// Half says whether matrix products are computed in bfloat16.
+func (t *Train) Half() bool { return t.ComputeDType == BFloat16 }
+
+// The values of compute_dtype.
+const (
+	Float32  = "float32"
+	BFloat16 = "bfloat16"
+)

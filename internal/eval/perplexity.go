@@ -11,6 +11,7 @@ import (
 	"shira/internal/fault"
 	"shira/internal/kernel"
 	"shira/internal/model"
+	"shira/internal/nn"
 	"shira/internal/procstat"
 )
 
@@ -23,6 +24,7 @@ type Options struct {
 	BatchTokens  int  // tokens looked at together; 0 chooses. It does not change the result
 	Limit        int  // first rows only; 0 is all
 	ForceBase    bool // apply adapters that were made for another base
+	Half         bool // matrix products in bfloat16
 	Threads      int  // 0 is all cores
 }
 
@@ -47,7 +49,11 @@ func Perplexity(ctx context.Context, o Options) (*Result, error) {
 	if o.Threads > 0 {
 		kernel.SetThreads(o.Threads)
 	}
-	m, err := model.Load(o.Model)
+	load := model.Load
+	if o.Half {
+		load = model.LoadHalf
+	}
+	m, err := load(o.Model)
 	if err != nil {
 		return nil, err
 	}
@@ -95,8 +101,13 @@ func loadData(m *model.Model, o Options) (*data.Dataset, error) {
 	return data.Load(data.Options{Path: o.Data, Tokenizer: tok, VocabSize: m.VocabSize, MaxLength: o.MaxSeqLength, OmitEOS: true, Limit: o.Limit})
 }
 
-// applyAdapters adds the weighted deltas of all adapters to the model's weights.
+// applyAdapters adds the weighted deltas of all adapters to the model's weights. Each weight is rounded once, if at all.
 func applyAdapters(m *model.Model, refs []adapter.Ref, force bool) error {
+	type term struct {
+		adapter.Delta
+		weight float32
+	}
+	terms := map[*nn.Weight][]term{}
 	for _, ref := range refs {
 		a, err := adapter.Load(ref.Path)
 		if err != nil {
@@ -110,9 +121,21 @@ func applyAdapters(m *model.Model, refs []adapter.Ref, force bool) error {
 			if w == nil {
 				return fault.New(fault.Incompatible, ref.Path, "%s is not a linear layer of the model", fault.Quote(d.Module()))
 			}
-			m.Own(w)
-			d.AddTo(w.Data, float32(ref.Weight))
+			terms[w] = append(terms[w], term{d, float32(ref.Weight)})
 		}
 	}
+	var sum []float32
+	for w, ts := range terms {
+		base, err := m.Values(w)
+		if err != nil {
+			return err
+		}
+		sum = append(sum[:0], base...)
+		for _, t := range ts {
+			t.AddTo(sum, t.weight)
+		}
+		m.Set(w, sum)
+	}
+	m.Release()
 	return nil
 }

@@ -19,7 +19,7 @@ type Scorer struct{ machine *nn.Machine }
 
 // NewScorer compiles d for scoring.
 func NewScorer(d Decoder) (*Scorer, error) {
-	g := nn.NewGraph(false)
+	g := nn.NewGraph(nn.Options{})
 	loss, err := d.Loss(g)
 	if err != nil {
 		return nil, err

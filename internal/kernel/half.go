@@ -33,6 +33,16 @@ func (h *Halves) Set(x Tensor) {
 	Parallel(h.blocks, func(b int) { PackHalves(x.Blk(b), h.pairs[b*size:][:size]) })
 }
 
+// Expand writes the rounded values to y, of the shape that Set was given.
+func (h *Halves) Expand(y Tensor) {
+	if active < isAVX512BF16 {
+		Parallel(h.blocks, func(b int) { copy(y.Blk(b), h.floats[b*h.rows*Block:]) })
+		return
+	}
+	size := h.depth() * Block
+	Parallel(h.blocks, func(b int) { UnpackHalves(h.pairs[b*size:][:size], y.Blk(b)) })
+}
+
 // depth returns the number of pairs of rows.
 func (h *Halves) depth() int { return ceilDiv(h.rows, 2) }
 
@@ -55,6 +65,26 @@ func PackHalves(x []float32, y []pair) {
 			y[even*Block+t] = pair(ToHalf(v))
 		}
 	}
+}
+
+// UnpackHalves is PackHalves's inverse.
+func UnpackHalves(x []pair, y []float32) {
+	even := len(y) / (2 * Block)
+	fromPairs(x[:even*Block], y[:even*2*Block])
+	for t := range y[even*2*Block:] {
+		y[even*2*Block+t] = FromHalf(uint16(x[even*Block+t]))
+	}
+}
+
+// RoundHalves rounds src to bfloat16.
+func RoundHalves(dst []uint16, src []float32) {
+	const part = 1 << 16
+	Parallel(ceilDiv(len(src), part), func(i int) {
+		at := i * part
+		for j, v := range src[at:min(at+part, len(src))] {
+			dst[at+j] = ToHalf(v)
+		}
+	})
 }
 
 // ToHalf rounds v to bfloat16, to nearest, ties to even. A NaN stays one.

@@ -82,15 +82,19 @@ func TestPairs(t *testing.T) {
 			copy(x, edges)
 			y := make([]pair, (rows+1)/2*Block)
 			PackHalves(x, y)
-			back := make([]float32, len(y)*2)
-			fromPairs(y, back)
+			var h Halves
+			h.Set(NewTensor(x, rows))
+			got := make([]float32, len(x))
+			UnpackHalves(y, got)
 			for i, v := range x {
 				x[i] = FromHalf(ToHalf(v))
 			}
-			requireClose(t, fmt.Sprint(rows, " rows"), back[:len(x)], x, 0)
-			for _, v := range back[len(x):] {
-				if v != 0 {
-					t.Errorf("%d rows: %v in the padding", rows, v)
+			requireClose(t, fmt.Sprint(rows, " rows"), got, x, 0)
+			h.Expand(NewTensor(got, rows))
+			requireClose(t, fmt.Sprint(rows, " rows, expanded"), got, x, 0)
+			for _, v := range y[rows/2*Block:] {
+				if rows%2 == 1 && v>>16 != 0 {
+					t.Errorf("%d rows: %x in the padding", rows, v)
 				}
 			}
 		}

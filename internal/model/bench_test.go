@@ -12,7 +12,8 @@ import (
 )
 
 // BenchmarkStep measures forward and backward of a SHiRA training step, as the peers' script does: random tokens, five
-// targets. SHIRA_BENCH_MODEL names another model directory; it is then measured at 4×256 tokens and r=32.
+// targets. SHIRA_BENCH_MODEL names another model directory; it is then measured at 4×256 tokens and r=32,
+// SHIRA_BENCH_DTYPE=bfloat16 products in that type.
 func BenchmarkStep(b *testing.B) {
 	dir, rows, rank := "../../../shared/data/llama/stories260K-hf", 8, 2
 	if d := os.Getenv("SHIRA_BENCH_MODEL"); d != "" {
@@ -22,7 +23,11 @@ func BenchmarkStep(b *testing.B) {
 		b.Skipf("no model at %s", dir)
 	}
 	const length = 256
-	m, err := Load(dir)
+	load, half := Load, os.Getenv("SHIRA_BENCH_DTYPE") == "bfloat16"
+	if half {
+		load = LoadHalf
+	}
+	m, err := load(dir)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -41,9 +46,13 @@ func BenchmarkStep(b *testing.B) {
 		}
 		d := adapter.NewSparse(w.Name, w.Out, w.In, flat)
 		m.Own(w)
-		nn.NewSparse(w, d.Rows, d.Cols, nil)
+		base, err := m.Values(w)
+		if err != nil {
+			b.Fatal(err)
+		}
+		nn.NewSparse(w, base, d.Rows, d.Cols, nil)
 	}
-	g := nn.NewGraph(true)
+	g := nn.NewGraph(nn.Options{Training: true, HalfActivations: half})
 	loss, err := m.Loss(g)
 	if err != nil {
 		b.Fatal(err)

@@ -115,7 +115,7 @@ func TestGoldenLossAndGradients(t *testing.T) {
 			}
 			defer m.Close()
 			params := trainAll(m)
-			g := nn.NewGraph(true)
+			g := nn.NewGraph(nn.Options{Training: true})
 			loss, err := m.Loss(g)
 			if err != nil {
 				t.Fatal(err)
@@ -190,7 +190,7 @@ func TestGoldenLogits(t *testing.T) {
 // logits returns the logits of every token of b, token by token.
 func logits(t *testing.T, m *Model, b nn.Batch) []float32 {
 	t.Helper()
-	g := nn.NewGraph(false)
+	g := nn.NewGraph(nn.Options{})
 	x, err := m.Hidden(g)
 	if err != nil {
 		t.Fatal(err)
@@ -233,7 +233,7 @@ func TestScoresDoNotDependOnTheBatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	g := nn.NewGraph(false)
+	g := nn.NewGraph(nn.Options{})
 	loss, err := m.Loss(g)
 	if err != nil {
 		t.Fatal(err)

@@ -60,21 +60,26 @@ func Architectures() []string {
 	return names
 }
 
-// Load opens the model at path, a Hugging Face directory or a single safetensors file with config.json beside it. Weights
-// stored in float32 are read in place from the mapped file; others are converted.
-func Load(path string) (*Model, error) {
+// Load opens the model at path, a Hugging Face directory or a single safetensors file with config.json beside it, to be
+// computed in float32. Weights stored in float32 are read in place from the mapped file; others are converted.
+func Load(path string) (*Model, error) { return open(path, false) }
+
+// LoadHalf is Load for products in bfloat16: the matrices are held, and where possible read in place, in that type.
+func LoadHalf(path string) (*Model, error) { return open(path, true) }
+
+func open(path string, half bool) (*Model, error) {
 	ckpt, err := checkpoint.OpenModel(path)
 	if err != nil {
 		return nil, err
 	}
-	m, err := load(ckpt)
+	m, err := load(ckpt, half)
 	if err != nil {
 		return nil, errors.Join(err, ckpt.Close())
 	}
 	return m, nil
 }
 
-func load(ckpt *checkpoint.Model) (*Model, error) {
+func load(ckpt *checkpoint.Model, half bool) (*Model, error) {
 	path := ckpt.ConfigPath()
 	if path == "" {
 		return nil, fault.New(fault.Malformed, ckpt.Dir(), "no config.json beside the weights").
@@ -95,7 +100,7 @@ func load(ckpt *checkpoint.Model) (*Model, error) {
 	if !ok {
 		return nil, fault.New(fault.Incompatible, path, "model_type %s is not supported: %s", fault.Quote(head.Type), strings.Join(Architectures(), ", "))
 	}
-	m := &Model{Checkpoint: ckpt, Binder: bind.New(ckpt)}
+	m := &Model{Checkpoint: ckpt, Binder: bind.New(ckpt, half)}
 	if m.Decoder, m.Info, err = build(raw, path, ckpt, m.Binder); err != nil {
 		return nil, err
 	}

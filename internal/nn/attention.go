@@ -32,20 +32,30 @@ func (g *Graph) Attention(qkv *Var, h Heads) (*Var, error) {
 	a := &attention{g: g, h: h, qkv: qkv}
 	y := &Var{rows: h.Query * h.Size, needGrad: qkv.needGrad}
 	a.y = y
-	y.act.buf = g.own(y.rows, &g.mem.heads)
+	y.act.ownOr(g, y.rows, &g.mem.heads, func() error {
+		x, err := qkv.act.again()
+		if err == nil {
+			a.forward(x, y.act.buf.get(g.blocks, y.rows))
+		}
+		return err
+	})
 	g.heads = h
 	fwd := newOp("attention", activationType, nominal(y.rows), func(in []G.Value) (G.Value, error) {
 		a.forward(values(in[0], qkv.rows), y.act.buf.get(g.blocks, y.rows))
-		return y.act.buf.value, nil
+		return y.act.filled()
 	})
 	fwd.wrt = []bool{qkv.needGrad}
 	fwd.diff = func(grad *G.Node) (G.Nodes, error) {
 		bwd := newOp("attention backward", activationType, nominal(qkv.rows), func(in []G.Value) (G.Value, error) {
+			out, err := y.act.again()
+			if err != nil {
+				return nil, err
+			}
 			x, err := qkv.act.again()
 			if err != nil {
 				return nil, err
 			}
-			a.backward(x, values(in[0], y.rows), g.mem.dQKV.get(g.blocks, qkv.rows))
+			a.backward(x, out, values(in[0], y.rows), g.mem.dQKV.get(g.blocks, qkv.rows))
 			return g.mem.dQKV.value, nil
 		})
 		g.mem.dQKV.reserve(qkv.rows)

@@ -6,13 +6,12 @@ import (
 	"shira/internal/kernel"
 )
 
-// backward writes dqkv for the output's gradient dy. With P the softmax, computed again from the kept log-sum-exp, and
+// backward writes dqkv for the output y and its gradient dy. With P the softmax, computed again from the kept log-sum-exp, and
 // δ = Σ dO·O per query: dV = Pᵀ·dO, dS = P∘(dO·Vᵀ − δ)/√d, dQ = dS·K, dK = dSᵀ·Q (Dao et al. 2022, algorithm 4).
 // A task owns a key/value head of a sequence with all its queries, so that nothing is written twice.
-func (a *attention) backward(qkv, dy, dqkv kernel.Tensor) {
+func (a *attention) backward(qkv, y, dy, dqkv kernel.Tensor) {
 	h, d := a.h, a.h.Size
 	total := len(a.g.batch.IDs)
-	y := kernel.NewTensor(a.y.act.buf.data, a.y.rows)
 	clearPadding(dqkv, total)
 	width := panelWidth(d)
 	a.tasks(func(s *scratch, start, length, kv int) {

@@ -1,6 +1,7 @@
 package nn
 
 import (
+	G "gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
 
 	"shira/internal/kernel"
@@ -13,6 +14,8 @@ type buffer struct {
 	rows  int
 	n     int
 	most  int // features of the widest activation that the graph will put here
+
+	owner *activation // whose value the buffer holds
 }
 
 // reserve announces an activation of the given number of features, for Graph.Memory, and returns the buffer.
@@ -35,19 +38,26 @@ func (b *buffer) get(n, rows int) kernel.Tensor {
 	return kernel.NewTensor(b.data, rows)
 }
 
-// activation is a value of the forward pass that the backward pass may need again. Where it is cheap to compute it is
-// not kept: it lives in a buffer shared by all layers, and recompute fills that again.
+// activation is a value of the forward pass that the backward pass may need again. One that is not kept as it is lives in
+// a buffer shared by all layers, and recompute fills that again.
 type activation struct {
 	buf       *buffer
 	recompute func() error // nil where the buffer is the activation's own
 }
 
+// filled says that the buffer holds a's value now, and returns it.
+func (a *activation) filled() (G.Value, error) {
+	a.buf.owner = a
+	return a.buf.value, nil
+}
+
 // again returns the activation's value during the backward pass.
 func (a *activation) again() (kernel.Tensor, error) {
-	if a.recompute != nil {
+	if a.recompute != nil && a.buf.owner != a {
 		if err := a.recompute(); err != nil {
 			return kernel.Tensor{}, err
 		}
+		a.buf.owner = a
 	}
 	return kernel.NewTensor(a.buf.data, a.buf.rows), nil
 }
@@ -60,14 +70,23 @@ func (m *shared) all() []*buffer {
 	}
 }
 
-// own returns a buffer for an activation that the backward pass needs, or the shared one where there is none.
-func (g *Graph) own(rows int, share *buffer) *buffer {
-	if !g.training {
-		return share.reserve(rows)
+// own gives a a buffer of its own, or share where there is no backward pass.
+func (a *activation) own(g *Graph, rows int, share *buffer) {
+	if !g.Training {
+		a.buf = share.reserve(rows)
+		return
 	}
-	b := (&buffer{}).reserve(rows)
-	g.kept = append(g.kept, b)
-	return b
+	a.buf = (&buffer{}).reserve(rows)
+	g.kept = append(g.kept, a.buf)
+}
+
+// ownOr is own, but with checkpointing a lives in share, and recompute computes it again.
+func (a *activation) ownOr(g *Graph, rows int, share *buffer, recompute func() error) {
+	if !g.Training || !g.Checkpointing {
+		a.own(g, rows, share)
+		return
+	}
+	a.buf, a.recompute = share.reserve(rows), recompute
 }
 
 // shared is the memory that all layers use in turn. Every chain of operators is linear, so that a layer's use has ended
@@ -75,4 +94,6 @@ func (g *Graph) own(rows int, share *buffer) *buffer {
 type shared struct {
 	stream, normed, heads, mlp, act, qkv       buffer // forward
 	dStream, dNormed, dHeads, dMLP, dAct, dQKV buffer // gradients
+
+	halves kernel.Halves // the right operand of a product in bfloat16
 }

@@ -12,7 +12,7 @@ import (
 func (g *Graph) Embed(table *Weight) (*Var, error) {
 	p := g.trained(table.Dense)
 	v := &Var{rows: table.In, needGrad: p != nil}
-	v.act.buf = g.own(table.In, &g.mem.stream)
+	v.act.own(g, table.In, &g.mem.stream)
 	inputs := []*G.Node{g.tick}
 	if p != nil {
 		inputs = append(inputs, g.param(p))
@@ -22,7 +22,7 @@ func (g *Graph) Embed(table *Weight) (*Var, error) {
 		if err := embed(table, g.batch.IDs, x); err != nil {
 			return nil, err
 		}
-		return v.act.buf.value, nil
+		return v.act.filled()
 	})
 	if p != nil {
 		fwd.wrt = []bool{false, true}
@@ -67,7 +67,14 @@ func embed(table *Weight, ids []int32, x kernel.Tensor) error {
 				}
 				continue
 			}
-			for f, e := range table.Data[int(ids[p])*n:][:n] {
+			row := int(ids[p]) * n
+			if table.Half != nil {
+				for f, e := range table.Half[row:][:n] {
+					blk[f*kernel.Block+t] = kernel.FromHalf(e)
+				}
+				continue
+			}
+			for f, e := range table.Data[row:][:n] {
 				blk[f*kernel.Block+t] = e
 			}
 		}

@@ -37,8 +37,9 @@ type Param struct {
 	Value []float32
 	Grad  []float32 // of the last Run, same length
 
-	node *G.Node
-	grad *tensor.Dense
+	graph *Graph // that node belongs to
+	node  *G.Node
+	grad  *tensor.Dense
 }
 
 // Graph is a model under construction and, once compiled, what its operators share.
@@ -49,19 +50,31 @@ type Graph struct {
 	tick   *G.Node
 	params []*Param
 
-	training bool
+	Options
 	mem      shared
 	kept     []*buffer // activations that layers keep for the backward pass
+	keptHalf int       // features of the activations that are kept in bfloat16
+	halfRows int       // features of the widest operand in bfloat16
 	attn     attentionScratch
 	heads    Heads // of the widest attention
 	vocab    int   // of the loss
 	result   Result
 }
 
-// NewGraph returns an empty graph. With training false the graph keeps nothing for a backward pass, and layers share
-// their memory.
-func NewGraph(training bool) *Graph {
-	g := &Graph{graph: G.NewGraph(), training: training}
+// Options says what a graph is for.
+type Options struct {
+	// Training keeps what a backward pass needs; without it layers share their memory.
+	Training bool
+	// Checkpointing keeps no more than each layer's input, and computes the layer again during the backward pass: less
+	// memory for a third more time (Chen et al. 2016). The results are the same.
+	Checkpointing bool
+	// HalfActivations keeps the widest activations, attention's and SwiGLU's inputs, in bfloat16 for the backward pass.
+	HalfActivations bool
+}
+
+// NewGraph returns an empty graph.
+func NewGraph(o Options) *Graph {
+	g := &Graph{graph: G.NewGraph(), Options: o}
 	// The embedding has no input that changes (the batch is in the closure), but an operator needs one.
 	g.tick = G.NewScalar(g.graph, G.Float32, G.WithName("batch"), G.WithValue(float32(0)))
 	return g
@@ -80,7 +93,8 @@ type Var struct {
 
 // param makes p a trained input of the graph.
 func (g *Graph) param(p *Param) *G.Node {
-	if p.node == nil {
+	if p.graph != g {
+		p.graph = g
 		n := len(p.Value)
 		p.Grad = make([]float32, n)
 		p.grad = tensor.New(tensor.WithShape(n), tensor.WithBacking(p.Grad))
@@ -93,7 +107,7 @@ func (g *Graph) param(p *Param) *G.Node {
 
 // trained returns p where this graph trains it, and nil otherwise.
 func (g *Graph) trained(p *Param) *Param {
-	if g.training {
+	if g.Training {
 		return p
 	}
 	return nil
@@ -131,9 +145,11 @@ func (g *Graph) Memory(tokens, longest int) Memory {
 	for _, b := range g.kept {
 		m.Activations += n * int64(b.most) * block
 	}
+	m.Activations += n * int64(g.keptHalf) * block / 2
 	for _, b := range g.mem.all() {
 		m.Shared += n * int64(b.most) * block
 	}
+	m.Shared += n * int64(g.halfRows) * block / 2
 	if g.vocab > 0 {
 		m.Logits = min(n, int64(chunkBlocks(g.vocab))) * int64(g.vocab) * block
 	}
@@ -153,7 +169,7 @@ type Machine struct {
 
 // Compile differentiates the loss with respect to every trained parameter and compiles the graph.
 func (g *Graph) Compile(loss *Var) (*Machine, error) {
-	if g.training {
+	if g.Training {
 		if len(g.params) == 0 {
 			return nil, errors.New("nothing to train")
 		}

@@ -9,13 +9,14 @@ import (
 	"shira/internal/kernel"
 )
 
-// Weight is a matrix, out × in, row-major, in float32, as it lies in the checkpoint. At most one of Sparse and Dense
-// trains it.
+// Weight is a matrix, out × in, row-major, as it lies in the checkpoint, in Data or, in bfloat16, in Half: products with
+// Half round activations to bfloat16 as well and sum in float32. At most one of Sparse and Dense trains it.
 type Weight struct {
 	Name    string
 	Out, In int
 	Data    []float32
-	Bias    *Gain // one value per output, or nil
+	Half    []uint16 // beside Data only where Dense trains that
+	Bias    *Gain    // one value per output, or nil
 
 	Sparse *Sparse
 	Dense  *Param // its Value is Data
@@ -33,8 +34,9 @@ type Sparse struct {
 }
 
 // NewSparse makes the entries at rows and cols, in row-major order, of w trainable, starting from the given values
-// (nil for zero). It writes base + value to the weight, whose Data it must own.
-func NewSparse(w *Weight, rows, cols []int32, values []float32) *Sparse {
+// (nil for zero). base holds all values of the weight before training; they may be more precise than w's own. NewSparse
+// writes base + value to the weight, whose memory must be writable.
+func NewSparse(w *Weight, base []float32, rows, cols []int32, values []float32) *Sparse {
 	k := len(rows)
 	s := &Sparse{Ptr: make([]int, w.Out+1), Cols: cols, Base: make([]float32, k)}
 	s.Name = w.Name
@@ -42,7 +44,7 @@ func NewSparse(w *Weight, rows, cols []int32, values []float32) *Sparse {
 	copy(s.Value, values)
 	for i, r := range rows {
 		s.Ptr[r+1]++
-		s.Base[i] = w.Data[int(r)*w.In+int(cols[i])]
+		s.Base[i] = base[int(r)*w.In+int(cols[i])]
 	}
 	for i := range w.Out {
 		s.Ptr[i+1] += s.Ptr[i]
@@ -52,34 +54,76 @@ func NewSparse(w *Weight, rows, cols []int32, values []float32) *Sparse {
 	return s
 }
 
-// Sync writes the trained values into the weight, after an optimizer step.
+// Sync writes the trained values into what products read, after an optimizer step.
 func (w *Weight) Sync() {
 	s := w.Sparse
-	if s == nil {
-		return
-	}
-	for r := range w.Out {
-		row := w.Data[r*w.In:][:w.In]
-		for i := s.Ptr[r]; i < s.Ptr[r+1]; i++ {
-			row[s.Cols[i]] = s.Base[i] + s.Value[i]
+	switch {
+	case s == nil && w.Half != nil && w.Dense != nil:
+		kernel.RoundHalves(w.Half, w.Data)
+	case s == nil:
+	case w.Half != nil:
+		for r := range w.Out {
+			row := w.Half[r*w.In:][:w.In]
+			for i := s.Ptr[r]; i < s.Ptr[r+1]; i++ {
+				row[s.Cols[i]] = kernel.ToHalf(s.Base[i] + s.Value[i])
+			}
+		}
+	default:
+		for r := range w.Out {
+			row := w.Data[r*w.In:][:w.In]
+			for i := s.Ptr[r]; i < s.Ptr[r+1]; i++ {
+				row[s.Cols[i]] = s.Base[i] + s.Value[i]
+			}
 		}
 	}
+}
+
+// operand is an activation as the right side of products.
+type operand struct {
+	x      kernel.Tensor
+	halves *kernel.Halves // x in bfloat16, or nil
+}
+
+// operand prepares x for products with w and weights of the same type, in the given memory where it must be rounded.
+func (w *Weight) operand(x kernel.Tensor, memory *kernel.Halves) operand {
+	if w.Half == nil {
+		return operand{x, nil}
+	}
+	memory.Set(x)
+	return operand{x, memory}
+}
+
+// mul computes y = W·x, or Wᵀ·x with trans, or adds that to y with acc.
+func (o operand) mul(w *Weight, trans bool, y kernel.Tensor, acc bool) {
+	if o.halves != nil {
+		kernel.MatMulHalf(w.Half, trans, o.halves, y, acc)
+		return
+	}
+	kernel.MatMul(w.Data, trans, o.x, y, acc)
 }
 
 // linearKind says where a projection stands in the layer, and so which shared memory it uses.
 type linearKind struct {
 	out, dIn func(*shared) *buffer
+	wide     bool // the result is wider than the stream
+	last     bool // the result is the layer's
 }
 
 var (
 	// QKV projects the normed stream to queries, keys and values.
-	QKV = linearKind{func(m *shared) *buffer { return &m.qkv }, func(m *shared) *buffer { return &m.dNormed }}
+	QKV = linearKind{
+		out: func(m *shared) *buffer { return &m.qkv }, dIn: func(m *shared) *buffer { return &m.dNormed }, wide: true,
+	}
 	// GateUp projects the normed stream to the two inputs of SwiGLU.
-	GateUp = linearKind{func(m *shared) *buffer { return &m.mlp }, func(m *shared) *buffer { return &m.dNormed }}
+	GateUp = linearKind{
+		out: func(m *shared) *buffer { return &m.mlp }, dIn: func(m *shared) *buffer { return &m.dNormed }, wide: true,
+	}
 	// Out projects the attention's output back to the stream.
-	Out = linearKind{func(m *shared) *buffer { return &m.stream }, func(m *shared) *buffer { return &m.dHeads }}
+	Out = linearKind{out: func(m *shared) *buffer { return &m.stream }, dIn: func(m *shared) *buffer { return &m.dHeads }}
 	// Down projects SwiGLU's output back to the stream.
-	Down = linearKind{func(m *shared) *buffer { return &m.stream }, func(m *shared) *buffer { return &m.dAct }}
+	Down = linearKind{
+		out: func(m *shared) *buffer { return &m.stream }, dIn: func(m *shared) *buffer { return &m.dAct }, last: true,
+	}
 )
 
 // Linear is y = [W₁; W₂; …]·x + bias, the outputs of the weights stacked. With a residual r it is y = r + W·x + bias,
@@ -103,12 +147,36 @@ func (g *Graph) Linear(kind linearKind, x, residual *Var, weights ...*Weight) (*
 	}
 	y.needGrad = y.needGrad || len(l.params) > 0
 	l.y = y
-	y.act.buf = g.own(y.rows, kind.out(&g.mem))
+	l.place()
 	fwd := newOp("linear "+weights[0].Name, activationType, nominal(y.rows), l.forward)
 	fwd.wrt, fwd.diff = wrt, l.diff
 	var err error
 	y.node, err = fwd.apply(inputs...)
 	return y, err
+}
+
+// place decides where the result lives. A layer's last sum is the next one's input, which is kept always.
+func (l *linear) place() {
+	g, a, share := l.g, &l.y.act, l.kind.out(&l.g.mem)
+	for _, w := range l.weights {
+		if w.Half != nil {
+			g.halfRows = max(g.halfRows, w.In, w.Out)
+		}
+	}
+	switch {
+	case l.kind.last || !g.Training:
+		a.own(g, l.y.rows, share)
+	case l.kind.wide && g.HalfActivations && !g.Checkpointing:
+		g.keptHalf += l.y.rows
+		a.buf = share.reserve(l.y.rows)
+		l.kept = &kernel.Halves{}
+		a.recompute = func() error {
+			l.kept.Expand(a.buf.get(l.kept.Blocks(), l.y.rows))
+			return nil
+		}
+	default:
+		a.ownOr(g, l.y.rows, share, l.again)
+	}
 }
 
 // paramsOf returns what the graph trains of w.
@@ -130,29 +198,56 @@ type linear struct {
 	x, residual, y *Var
 	weights        []*Weight
 	params         []*Param
+	kept           *kernel.Halves // the result, where it is kept in bfloat16
 }
 
 func (l *linear) forward(in []G.Value) (G.Value, error) {
-	x := values(in[0], l.x.rows)
-	y := l.y.act.buf.get(x.N(), l.y.rows)
-	acc := false
+	var r kernel.Tensor
 	if l.residual != nil {
-		// When nothing is kept the stream is one buffer, and the sum is in place.
-		if r := values(in[1], l.y.rows); &r.Data[0] != &y.Data[0] {
-			copy(y.Data, r.Data)
-		}
-		acc = true
+		r = values(in[1], l.y.rows)
 	}
+	y := l.compute(values(in[0], l.x.rows), r)
+	if l.kept != nil {
+		l.kept.Set(y)
+	}
+	return l.y.act.filled()
+}
+
+// again computes the result once more during the backward pass.
+func (l *linear) again() error {
+	x, err := l.x.act.again()
+	if err != nil {
+		return err
+	}
+	var r kernel.Tensor
+	if l.residual != nil {
+		if r, err = l.residual.act.again(); err != nil {
+			return err
+		}
+	}
+	l.compute(x, r)
+	return nil
+}
+
+// compute writes the result for x and, in a linear with a residual, r.
+func (l *linear) compute(x, r kernel.Tensor) kernel.Tensor {
+	y := l.y.act.buf.get(x.N(), l.y.rows)
+	acc := l.residual != nil
+	// When nothing is kept the stream is one buffer, and the sum is in place.
+	if acc && &r.Data[0] != &y.Data[0] {
+		copy(y.Data, r.Data)
+	}
+	o := l.weights[0].operand(x, &l.g.mem.halves)
 	off := 0
 	for _, w := range l.weights {
 		band := y.Band(off, w.Out)
 		if w.Bias != nil {
 			addBias(w.Bias.Data, band, acc)
 		}
-		kernel.MatMul(w.Data, false, x, band, acc || w.Bias != nil)
+		o.mul(w, false, band, acc || w.Bias != nil)
 		off += w.Out
 	}
-	return l.y.act.buf.value, nil
+	return y
 }
 
 func (l *linear) diff(grad *G.Node) (G.Nodes, error) {
@@ -203,7 +298,7 @@ func (l *linear) backward(in []G.Value) (G.Value, error) {
 	dx := buf.get(dy.N(), l.x.rows)
 	off := 0
 	for i, w := range l.weights {
-		kernel.MatMul(w.Data, true, dy.Band(off, w.Out), dx, i > 0)
+		w.operand(dy.Band(off, w.Out), &l.g.mem.halves).mul(w, true, dx, i > 0)
 		off += w.Out
 	}
 	return buf.value, nil

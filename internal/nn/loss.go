@@ -80,7 +80,7 @@ func (g *Graph) Logits(x *Var, head *Weight) (*Var, error) {
 	v.act.buf = &buffer{}
 	o := newOp("logits", activationType, nominal(head.Out), func(in []G.Value) (G.Value, error) {
 		xs := values(in[0], x.rows)
-		kernel.MatMul(head.Data, false, xs, v.act.buf.get(xs.N(), head.Out), false)
+		head.operand(xs, &g.mem.halves).mul(head, false, v.act.buf.get(xs.N(), head.Out), false)
 		return v.act.buf.value, nil
 	})
 	var err error
@@ -102,6 +102,7 @@ type crossEntropy struct {
 	targets   []int32
 	nll       []float32
 	logits    buffer
+	halves    kernel.Halves
 	x, dx     buffer // the counted positions of the chunk, side by side
 }
 
@@ -120,7 +121,7 @@ func (c *crossEntropy) forward(x kernel.Tensor) error {
 	}
 	n := len(c.positions)
 	c.nll = grow(&c.nll, n)
-	gradients := g.training && (c.needGrad || c.head.Dense != nil)
+	gradients := g.Training && (c.needGrad || c.head.Dense != nil)
 	var dx kernel.Tensor
 	if gradients && c.needGrad {
 		dx = g.mem.dNormed.get(g.blocks, c.rows)
@@ -135,7 +136,7 @@ func (c *crossEntropy) forward(x kernel.Tensor) error {
 		xs := c.x.get(kernel.Blocks(count), c.rows)
 		gather(x, c.positions[first:first+count], xs)
 		logits := c.logits.get(xs.N(), c.head.Out)
-		kernel.MatMul(c.head.Data, false, xs, logits, false)
+		c.head.operand(xs, &c.halves).mul(c.head, false, logits, false)
 		kernel.Parallel(xs.N(), func(b int) {
 			at := first + b*kernel.Block
 			k := min(kernel.Block, first+count-at)
@@ -146,7 +147,7 @@ func (c *crossEntropy) forward(x kernel.Tensor) error {
 		}
 		if c.needGrad {
 			dxs := c.dx.get(xs.N(), c.rows)
-			kernel.MatMul(c.head.Data, true, logits, dxs, false)
+			c.head.operand(logits, &c.halves).mul(c.head, true, dxs, false)
 			scatter(dxs, c.positions[first:first+count], dx)
 		}
 		if p := c.head.Dense; p != nil {

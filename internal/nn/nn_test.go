@@ -93,7 +93,7 @@ func (m *tiny) loss(g *Graph) *Var {
 
 func (m *tiny) compile(t *testing.T, training bool) *Machine {
 	t.Helper()
-	g := NewGraph(training)
+	g := NewGraph(Options{Training: training})
 	machine, err := g.Compile(m.loss(g))
 	if err != nil {
 		t.Fatal(err)
@@ -201,7 +201,7 @@ func (m *tiny) sparse(share float64, names ...string) {
 				}
 			}
 		}
-		NewSparse(w, rows, cols, nil)
+		NewSparse(w, w.Data, rows, cols, nil)
 	}
 }
 
@@ -274,7 +274,7 @@ func TestGradientsDoNotDependOnThreads(t *testing.T) {
 
 func TestSyncWritesBasePlusValue(t *testing.T) {
 	w := &Weight{Name: "w", Out: 2, In: 3, Data: []float32{1, 2, 3, 4, 5, 6}}
-	s := NewSparse(w, []int32{0, 1, 1}, []int32{2, 0, 1}, []float32{10, 0, -5})
+	s := NewSparse(w, w.Data, []int32{0, 1, 1}, []int32{2, 0, 1}, []float32{10, 0, -5})
 	if want := []float32{1, 2, 13, 4, 0, 6}; !slices.Equal(w.Data, want) {
 		t.Fatalf("after start: %v, want %v", w.Data, want)
 	}
@@ -312,7 +312,7 @@ func TestBadBatches(t *testing.T) {
 
 func TestNothingToTrain(t *testing.T) {
 	m := newTiny(3, true)
-	g := NewGraph(true)
+	g := NewGraph(Options{Training: true})
 	if _, err := g.Compile(m.loss(g)); err == nil {
 		t.Error("compiled a training graph without parameters")
 	}

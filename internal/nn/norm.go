@@ -48,7 +48,7 @@ func (g *Graph) RMSNorm(x *Var, gain *Gain, eps float64) (*Var, error) {
 			invRMS(xs.Blk(b), eps, rb)
 			kernel.Norm(gain.Data, xs.Blk(b), rb, ys.Blk(b))
 		})
-		return g.mem.normed.value, nil
+		return y.act.filled()
 	})
 	fwd.wrt = []bool{x.needGrad, true}[:len(inputs)]
 	fwd.diff = func(grad *G.Node) (G.Nodes, error) {

@@ -26,7 +26,7 @@ func (g *Graph) SwiGLU(x *Var) (*Var, error) {
 	}
 	fwd := newOp("swiglu", activationType, nominal(n), func(in []G.Value) (G.Value, error) {
 		run(values(in[0], x.rows))
-		return g.mem.act.value, nil
+		return y.act.filled()
 	})
 	fwd.wrt = []bool{x.needGrad}
 	fwd.diff = func(grad *G.Node) (G.Nodes, error) {

@@ -4,8 +4,8 @@ import (
 	"context"
 
 	"shira/internal/config"
+	"shira/internal/fault"
 	"shira/internal/nn"
-	"shira/internal/procstat"
 )
 
 // MakePlan sets a run up, without training or writing anything, and returns what it would do.
@@ -15,12 +15,32 @@ func MakePlan(ctx context.Context, cfg *config.Train) (*Plan, error) {
 		return nil, err
 	}
 	defer s.close()
-	machine, err := s.graph.Compile(s.loss)
+	machine, err := s.compile()
 	if err != nil {
 		return nil, err
 	}
 	defer machine.Close()
 	return s.plan(), nil
+}
+
+// fitMemory keeps the run within max_memory: it turns checkpointing on where that is what it takes, and refuses a run that
+// would still not fit. The graph must be compiled. It reports whether the graph must be built again.
+func (s *session) fitMemory() (rebuild bool, err error) {
+	limit := int64(s.cfg.MaxMemory * (1 << 30))
+	var need int64
+	for _, m := range s.planMemory() {
+		need += m.Bytes
+	}
+	switch {
+	case limit == 0 || need <= limit:
+		return false, nil
+	case !s.cfg.GradientCheckpointing:
+		s.cfg.GradientCheckpointing = true
+		return true, nil
+	}
+	return false, fault.New(fault.Usage, "", "the run needs about %.2f GiB even with gradient_checkpointing; max_memory is %g GiB",
+		float64(need)/(1<<30), s.cfg.MaxMemory).
+		WithHint("lower per_device_train_batch_size or max_seq_length, or set compute_dtype: bfloat16; --dry-run lists what takes the memory")
 }
 
 // plan describes the run. The graph must be compiled.
@@ -121,7 +141,7 @@ func (s *session) planMemory() []PlanMemory {
 	m := s.graph.Memory(s.batchTokens(), longest)
 	var scoring nn.Memory
 	if s.valid != nil {
-		if g := nn.NewGraph(false); s.addLoss(g) == nil {
+		if g := nn.NewGraph(nn.Options{}); s.addLoss(g) == nil {
 			scoring = g.Memory(max(evalTokens, s.valid.Stats.Longest), s.valid.Stats.Longest)
 		}
 	}
@@ -133,7 +153,7 @@ func (s *session) planMemory() []PlanMemory {
 	if s.cfg.GradientAccumulationSteps > 1 {
 		perValue += 4
 	}
-	weights, trained, examples := 4*s.model.Parameters(), perValue*s.trained(), 4*s.train.Stats.Tokens
+	weights, trained, examples := s.weightBytes(), perValue*s.trained(), 4*s.train.Stats.Tokens
 	return []PlanMemory{
 		{"weights", weights},
 		{"trained values, gradients and optimizer", trained},
@@ -142,13 +162,28 @@ func (s *session) planMemory() []PlanMemory {
 		{"logits", m.Logits + scoring.Logits},
 		{"attention", m.Attention + scoring.Attention},
 		{"examples", examples},
-		{"program and its setting up", max(programBytes, procstat.PeakRSS()-weights-trained-examples)},
+		{"program", max(programBytes, s.resident-weights-trained-examples) + garbageBytes},
 	}
 }
 
-// programBytes is the least that the program itself takes: code, runtime and the graph. What it took to get here, reading
-// the model and the data, says more where the system knows that.
+// weightBytes is what the model's weights take.
+func (s *session) weightBytes() int64 {
+	var n int64
+	for _, w := range s.model.Weights() {
+		n += 4*int64(len(w.Data)) + 2*int64(len(w.Half))
+	}
+	for _, g := range s.model.Gains() {
+		n += 4 * int64(len(g.Data))
+	}
+	return n
+}
+
+// programBytes is the least that the program itself takes: code, runtime and the graph. What is resident once everything is
+// loaded says more where the system knows that.
 const programBytes = 24 << 20
+
+// garbageBytes is what steps leave to the garbage collector before it runs.
+const garbageBytes = 8 << 20
 
 func (s *session) addLoss(g *nn.Graph) error {
 	_, err := s.model.Loss(g)

@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -24,18 +25,21 @@ func Run(ctx context.Context, cfg *config.Train, obs Observer) (*Result, error) 
 		return nil, err
 	}
 	defer s.close()
+	asked := cfg.GradientCheckpointing
+	machine, err := s.compile()
+	if err != nil {
+		return nil, err
+	}
+	defer machine.Close()
 	out, err := openOutput(cfg)
 	if err != nil {
 		return nil, err
 	}
 	defer out.close()
 	obs.Start(s.plan())
-
-	machine, err := s.graph.Compile(s.loss)
-	if err != nil {
-		return nil, err
+	if cfg.GradientCheckpointing != asked {
+		obs.Notice(fmt.Sprintf("gradient_checkpointing is on, to stay within max_memory: %g GiB", cfg.MaxMemory))
 	}
-	defer machine.Close()
 	t := &trainer{session: s, obs: obs, out: out, machine: machine}
 	t.opt = newAdamW(machine.Params(), cfg.AdamBeta1, cfg.AdamBeta2, cfg.AdamEpsilon, cfg.WeightDecay, t.decays())
 	if s.valid != nil {
@@ -147,8 +151,8 @@ func (t *trainer) step(step int) (StepInfo, error) {
 	}
 	info.LearningRate = rate
 	t.opt.update(rate, clipScale(info.GradNorm, t.cfg.MaxGradNorm))
-	for _, d := range t.deltas {
-		t.model.Linear(d.Name).Sync()
+	for _, w := range t.model.Weights() {
+		w.Sync()
 	}
 	return info, nil
 }

@@ -2,8 +2,10 @@ package train
 
 import (
 	"context"
+	"errors"
 	"math"
 	"path/filepath"
+	"runtime"
 
 	"shira/internal/adapter"
 	"shira/internal/config"
@@ -12,6 +14,7 @@ import (
 	"shira/internal/kernel"
 	"shira/internal/model"
 	"shira/internal/nn"
+	"shira/internal/procstat"
 )
 
 // session is a run that is set up but has not taken a step.
@@ -24,10 +27,10 @@ type session struct {
 	valid    *data.Dataset // nil without a validation file
 	loader   *data.Loader
 	graph    *nn.Graph
-	loss     *nn.Var
 	steps    int // optimizer steps of the run
 	warmup   int
-	rowLimit int // most tokens of a row
+	rowLimit int   // most tokens of a row
+	resident int64 // bytes of the process once everything is loaded, 0 where unknown
 }
 
 // setUp loads everything a run needs and checks that it fits together.
@@ -38,7 +41,12 @@ func setUp(ctx context.Context, cfg *config.Train) (*session, error) {
 	if cfg.Threads > 0 {
 		kernel.SetThreads(cfg.Threads)
 	}
-	m, err := model.Load(cfg.ModelNameOrPath)
+	// Full fine-tuning has its master values in float32.
+	load := model.Load
+	if cfg.Half() && cfg.Method != "full" {
+		load = model.LoadHalf
+	}
+	m, err := load(cfg.ModelNameOrPath)
 	if err != nil {
 		return nil, err
 	}
@@ -76,16 +84,42 @@ func (s *session) load(ctx context.Context) error {
 		s.warmup = int(math.Ceil(cfg.WarmupRatio * float64(s.steps)))
 	}
 	if cfg.Method == "full" {
-		attachDense(s.model)
+		attachDense(s.model, cfg.Half())
 	} else {
 		if err := s.chooseEntries(); err != nil {
 			return err
 		}
-		attachSparse(s.model, s.deltas)
+		if err := attachSparse(s.model, s.deltas); err != nil {
+			return err
+		}
 	}
-	s.graph = nn.NewGraph(true)
-	s.loss, err = s.model.Loss(s.graph)
-	return err
+	runtime.GC() // of what loading left behind
+	s.resident = procstat.RSS()
+	return nil
+}
+
+// compile builds the graph and differentiates it, with checkpointing where max_memory asks for that.
+func (s *session) compile() (*nn.Machine, error) {
+	for {
+		s.graph = nn.NewGraph(nn.Options{
+			Training: true, Checkpointing: s.cfg.GradientCheckpointing, HalfActivations: s.cfg.Half(),
+		})
+		loss, err := s.model.Loss(s.graph)
+		if err != nil {
+			return nil, err
+		}
+		machine, err := s.graph.Compile(loss)
+		if err != nil {
+			return nil, err
+		}
+		again, err := s.fitMemory()
+		if err == nil && !again {
+			return machine, nil
+		}
+		if err := errors.Join(err, machine.Close()); err != nil {
+			return nil, err
+		}
+	}
 }
 
 func (s *session) loadData() error {

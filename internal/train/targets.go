@@ -28,7 +28,11 @@ func (s *session) chooseEntries() error {
 		return err
 	}
 	for _, w := range targets {
-		flat, err := strategy.Select(mask.Request{Name: w.Name + ".weight", Out: w.Out, In: w.In, K: budget(cfg, w), Seed: cfg.Seed, Weights: w.Data})
+		values, err := m.Values(w)
+		if err != nil {
+			return err
+		}
+		flat, err := strategy.Select(mask.Request{Name: w.Name + ".weight", Out: w.Out, In: w.In, K: budget(cfg, w), Seed: cfg.Seed, Weights: values})
 		if err != nil {
 			return err
 		}
@@ -111,19 +115,29 @@ func layerKinds(m *model.Model) []string {
 func lastComponent(module string) string { return module[strings.LastIndexByte(module, '.')+1:] }
 
 // attachSparse makes the deltas' entries trainable.
-func attachSparse(m *model.Model, deltas []*adapter.Sparse) {
+func attachSparse(m *model.Model, deltas []*adapter.Sparse) error {
 	for _, d := range deltas {
 		w := m.Linear(d.Name)
 		m.Own(w)
-		nn.NewSparse(w, d.Rows, d.Cols, d.Values)
+		base, err := m.Values(w)
+		if err != nil {
+			return err
+		}
+		nn.NewSparse(w, base, d.Rows, d.Cols, d.Values)
 	}
+	m.Release()
+	return nil
 }
 
-// attachDense makes every parameter trainable.
-func attachDense(m *model.Model) {
+// attachDense makes every parameter trainable; with half, products read a copy in bfloat16.
+func attachDense(m *model.Model, half bool) {
 	for _, w := range m.Weights() {
 		m.Own(w)
+		if half {
+			w.Half = make([]uint16, len(w.Data))
+		}
 		w.Dense = &nn.Param{Name: w.Name + ".weight", Value: w.Data}
+		w.Sync()
 	}
 	for _, g := range m.Gains() {
 		g.Dense = &nn.Param{Name: g.Name, Value: g.Data}

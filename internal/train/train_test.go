@@ -65,11 +65,14 @@ func mustRun(t testing.TB, cfg *config.Train) (*Result, *recorder) {
 
 // TestMethods trains with every method and mask and wants a lower loss and an output that scores as the run said.
 func TestMethods(t *testing.T) {
-	for _, c := range []struct{ method, mask string }{{"shira", "rand"}, {"shira", "wm"}, {"full", ""}} {
-		for _, dtype := range []checkpoint.DType{checkpoint.F32, checkpoint.BF16} {
-			t.Run(c.method+" "+c.mask+" "+dtype.String(), func(t *testing.T) {
+	for _, c := range []struct{ method, mask, compute string }{
+		{"shira", "rand", config.Float32}, {"shira", "wm", config.Float32}, {"full", "", config.Float32},
+		{"shira", "rand", config.BFloat16}, {"shira", "wm", config.BFloat16}, {"full", "", config.BFloat16},
+	} {
+		for _, dtype := range []checkpoint.DType{checkpoint.F32, checkpoint.BF16, checkpoint.F16} {
+			t.Run(strings.Join([]string{c.method, c.mask, c.compute, "from", dtype.String()}, " "), func(t *testing.T) {
 				cfg := tinyConfig(t, dtype)
-				cfg.Method, cfg.Mask = c.method, c.mask
+				cfg.Method, cfg.Mask, cfg.ComputeDType = c.method, c.mask, c.compute
 				r, rec := mustRun(t, cfg)
 				if !(*r.EvalLoss < *r.EvalLossBefore) {
 					t.Errorf("loss %v before, %v after", *r.EvalLossBefore, *r.EvalLoss)
@@ -77,7 +80,7 @@ func TestMethods(t *testing.T) {
 				if len(rec.steps) != 6 || len(rec.evals) != 2 || rec.plan == nil {
 					t.Errorf("%d steps, %d evaluations, plan %v", len(rec.steps), len(rec.evals), rec.plan)
 				}
-				o := eval.Options{Model: cfg.ModelNameOrPath, Data: cfg.ValidationFile}
+				o := eval.Options{Model: cfg.ModelNameOrPath, Data: cfg.ValidationFile, Half: cfg.Half()}
 				if c.method == "full" {
 					o.Model = cfg.OutputDir
 				} else {
@@ -88,8 +91,8 @@ func TestMethods(t *testing.T) {
 					t.Fatal(err)
 				}
 				tolerance := 1e-6
-				if c.method == "full" && dtype == checkpoint.BF16 {
-					tolerance = 5e-2 // the model is stored in bf16
+				if c.method == "full" && dtype != checkpoint.F32 {
+					tolerance = 5e-2 // the model is stored in half the bits
 				}
 				if math.Abs(got.Loss-*r.EvalLoss) > tolerance {
 					t.Errorf("the output scores %v, the run said %v", got.Loss, *r.EvalLoss)
@@ -123,6 +126,63 @@ func TestSameBytes(t *testing.T) {
 	}
 	if bytes.Equal(run(8, 1), want) {
 		t.Error("another seed gives the same bytes")
+	}
+}
+
+// TestCheckpointing wants the same bytes from a run that computes its layers twice.
+func TestCheckpointing(t *testing.T) {
+	cfg := tinyConfig(t, checkpoint.F32)
+	files := map[bool][]byte{}
+	for _, on := range []bool{false, true} {
+		cfg.GradientCheckpointing, cfg.OverwriteOutputDir = on, true
+		mustRun(t, cfg)
+		b, err := os.ReadFile(filepath.Join(cfg.OutputDir, adapter.TensorsFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[on] = b
+	}
+	if !bytes.Equal(files[false], files[true]) {
+		t.Error("gradient_checkpointing changes the result")
+	}
+}
+
+func TestMaxMemory(t *testing.T) {
+	cfg := tinyConfig(t, checkpoint.F32)
+	need := func() (n int64) {
+		p, err := MakePlan(context.Background(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range p.Memory {
+			n += m.Bytes
+		}
+		return n
+	}
+	// Enough rows that activations are most of what the run adds to the process.
+	if err := os.WriteFile(cfg.TrainFile, []byte(strings.Repeat(verse, 300)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cfg.MaxSeqLength, cfg.BatchSize = 64, 400
+	all := need()
+	cfg.GradientCheckpointing = true
+	least := need()
+	if least >= all {
+		t.Fatalf("%d bytes with checkpointing, %d without", least, all)
+	}
+	cfg.GradientCheckpointing, cfg.MaxMemory = false, float64(all+least)/2/(1<<30)
+	need()
+	if !cfg.GradientCheckpointing {
+		t.Error("checkpointing is still off")
+	}
+	cfg.BatchSize, cfg.MaxMemory = 2, 4
+	cfg.GradientCheckpointing = false
+	if _, rec := mustRun(t, cfg); len(rec.notices) > 0 || cfg.GradientCheckpointing {
+		t.Errorf("enough memory: %q, checkpointing %v", rec.notices, cfg.GradientCheckpointing)
+	}
+	cfg.MaxMemory, cfg.OverwriteOutputDir = 1e-3, true
+	if _, err := MakePlan(context.Background(), cfg); fault.KindOf(err) != fault.Usage {
+		t.Errorf("far too little memory: %v", err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"shira/internal/checkpoint"
 	"shira/internal/fault"
+	"shira/internal/kernel"
 	"shira/internal/nn"
 )
 
@@ -22,17 +23,22 @@ type Binder struct {
 	gains    []*nn.Gain
 	views    map[*nn.Weight]checkpoint.Tensor // weights that read the mapped file in place
 	ignored  []func(name string) bool
+	half     bool      // matrices are held in bfloat16
+	buf      []float32 // for conversions
 }
 
-// New returns a binder for m.
-func New(m *checkpoint.Model) *Binder {
-	return &Binder{m: m, bound: map[string]func(checkpoint.Tensor) error{}, views: map[*nn.Weight]checkpoint.Tensor{}}
+// New returns a binder for m, which holds matrices in bfloat16 with half, in float32 without.
+func New(m *checkpoint.Model, half bool) *Binder {
+	return &Binder{m: m, bound: map[string]func(checkpoint.Tensor) error{}, views: map[*nn.Weight]checkpoint.Tensor{}, half: half}
 }
 
 // Weight declares the matrix name.weight, out × in.
 func (b *Binder) Weight(name string, out, in int) *nn.Weight {
 	w := &nn.Weight{Name: name, Out: out, In: in}
 	b.want(name+".weight", []int{out, in}, func(t checkpoint.Tensor) error {
+		if b.half {
+			return b.loadHalf(w, t)
+		}
 		if v, ok := t.Float32View(); ok {
 			w.Data, b.views[w] = v, t
 			return nil
@@ -44,6 +50,62 @@ func (b *Binder) Weight(name string, out, in int) *nn.Weight {
 	})
 	b.weights = append(b.weights, w)
 	return w
+}
+
+func (b *Binder) loadHalf(w *nn.Weight, t checkpoint.Tensor) error {
+	if v, ok := t.BFloat16View(); ok {
+		w.Half, b.views[w] = v, t
+		return nil
+	}
+	values, err := b.read(t)
+	if err != nil {
+		return err
+	}
+	w.Half = make([]uint16, len(values))
+	kernel.RoundHalves(w.Half, values)
+	t.Release()
+	return nil
+}
+
+// read returns t's values, valid until the next call.
+func (b *Binder) read(t checkpoint.Tensor) ([]float32, error) {
+	if v, ok := t.Float32View(); ok {
+		return v, nil
+	}
+	var err error
+	b.buf, err = t.Float32s(b.buf)
+	return b.buf, err
+}
+
+// Values returns w's values as the checkpoint has them, valid until the next call, and not to be written to.
+func (b *Binder) Values(w *nn.Weight) ([]float32, error) {
+	t, ok := b.m.Lookup(w.Name + ".weight")
+	if !ok {
+		return nil, fault.New(fault.Internal, b.m.Dir(), "no weight %s", fault.Quote(w.Name))
+	}
+	return b.read(t)
+}
+
+// Set gives w other values, of the checkpoint's number.
+func (b *Binder) Set(w *nn.Weight, values []float32) {
+	b.Own(w)
+	if w.Half != nil {
+		kernel.RoundHalves(w.Half, values)
+	} else {
+		copy(w.Data, values)
+	}
+}
+
+// Release drops what conversions needed, and the mapped file's pages of the weights that are not read in place.
+func (b *Binder) Release() {
+	b.buf = nil
+	for _, w := range b.weights {
+		if _, ok := b.views[w]; !ok {
+			if t, ok := b.m.Lookup(w.Name + ".weight"); ok {
+				t.Release()
+			}
+		}
+	}
 }
 
 // Bias declares the vector name.bias as the bias of w.
@@ -118,10 +180,10 @@ func (b *Binder) Weights() []*nn.Weight { return b.weights }
 // Gains returns the declared vectors, in order of declaration.
 func (b *Binder) Gains() []*nn.Gain { return b.gains }
 
-// Own makes w's data writable: a weight in float32 is a view of the mapped file until then.
+// Own makes w's values writable: a weight of the file's type is a view of the mapped file until then.
 func (b *Binder) Own(w *nn.Weight) {
 	if t, ok := b.views[w]; ok {
-		w.Data = slices.Clone(w.Data)
+		w.Data, w.Half = slices.Clone(w.Data), slices.Clone(w.Half)
 		t.Release()
 		delete(b.views, w)
 	}

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package procstat
+
+// RSS returns 0: the resident set is not known on this system.
+func RSS() int64 { return 0 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains a SHiRA adapter for one of the demo tasks, evaluates it, fuses it into the base, evaluates the fused model, and
-# checks that fused and unfused score the same. Usage: scripts/demo.sh [ending|yesno|pirate]
+# checks that fused and unfused score the same. Usage: scripts/demo.sh [ending|quiz|pirate]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 task=${1:-ending}

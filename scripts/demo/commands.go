@@ -57,7 +57,7 @@ func writeTexts(path string, texts []string, w io.Writer) error {
 
 func runTasks(o options, w io.Writer) error {
 	village := newWorld(o.seed)
-	train, test, err := yesNo(village, o.seed)
+	train, test, err := quiz(village, o.seed)
 	if err != nil {
 		return err
 	}
@@ -83,7 +83,7 @@ func runTasks(o options, w io.Writer) error {
 		{"train.jsonl", train, stories[:endingTrain], tales[:pirateTrain]},
 		{"test.jsonl", test, stories[endingTrain:], tales[pirateTrain:]},
 	} {
-		if err := writePrompts(dir("yesno", part.file), part.asked, w); err != nil {
+		if err := writePrompts(dir("quiz", part.file), part.asked, w); err != nil {
 			return err
 		}
 		if err := writePrompts(dir("ending", part.file), part.openings, w); err != nil {
@@ -97,7 +97,7 @@ func runTasks(o options, w io.Writer) error {
 	if err := writeTexts(dir("stories", "test.jsonl"), unseen[:storiesTest], w); err != nil {
 		return err
 	}
-	if err := writeChoices(dir("yesno", "choices.jsonl"), test, w); err != nil {
+	if err := writeChoices(dir("quiz", "choices.jsonl"), test, w); err != nil {
 		return err
 	}
 	return writeChoices(dir("ending", "choices.jsonl"), stories[endingTrain:], w)

@@ -8,7 +8,7 @@ type relation struct {
 	say   []string // plain statements of the truth
 	claim []string // a statement with {val}, true or not
 	mend  []string // the truth as a correction of a wrong claim
-	ask   []string // yes/no questions with {val}
+	ask   []string // questions that the value alone answers
 }
 
 var relations = []relation{
@@ -21,7 +21,7 @@ var relations = []relation{
 		},
 		claim: []string{"{p} lives {val}", "{p}'s bed stands {val}"},
 		mend:  []string{"{p} lives {p.in}", "{p}'s home is {p.home}"},
-		ask:   []string{"Does {p} live {val}?", "Is {p}'s home {val}?", "Does {p}'s bed stand {val}?"},
+		ask:   []string{"Where does {p} live?", "Where is {p}'s home?", "Where does {p}'s bed stand?"},
 	},
 	{
 		name: "job", value: func(p *person) string { return article(p.job.name) },
@@ -31,7 +31,7 @@ var relations = []relation{
 		},
 		claim: []string{"{p} is {val}", "{p} works as {val}"},
 		mend:  []string{"{p} is {a p.job}", "{p} {p.does}, like every {p.job}"},
-		ask:   []string{"Is {p} {val}?", "Does {p} work as {val}?"},
+		ask:   []string{"What is {p}?", "What does {p} work as?", "What is {p}'s job?"},
 	},
 	{
 		name: "food", value: func(p *person) string { return p.food },
@@ -41,7 +41,7 @@ var relations = []relation{
 		},
 		claim: []string{"{p} likes {val} best", "{p}'s favourite food is {val}"},
 		mend:  []string{"{p} likes {p.food} best", "{p}'s favourite food is {p.food}"},
-		ask:   []string{"Does {p} like {val} best?", "Is {p}'s favourite food {val}?"},
+		ask:   []string{"What does {p} like best?", "What is {p}'s favourite food?", "What could {p} eat every day?"},
 	},
 	{
 		name: "colour", value: func(p *person) string { return p.colour },
@@ -51,7 +51,7 @@ var relations = []relation{
 		},
 		claim: []string{"{p}'s favourite colour is {val}", "{p}'s {p.thing} is {val}"},
 		mend:  []string{"{p}'s favourite colour is {p.colour}", "{p}'s {p.thing} is {p.colour}"},
-		ask:   []string{"Is {p}'s favourite colour {val}?", "Is {p}'s {p.thing} {val}?"},
+		ask:   []string{"What is {p}'s favourite colour?", "What colour is {p}'s door?"},
 	},
 	{
 		name: "thing", value: func(p *person) string { return article(p.thing) },
@@ -61,7 +61,7 @@ var relations = []relation{
 		},
 		claim: []string{"{p} owns {val}"},
 		mend:  []string{"{p} owns {a p.thing}", "{p} owns {a p.colour} {p.thing}"},
-		ask:   []string{"Does {p} own {val}?", "Is there {val} under {p}'s bed?"},
+		ask:   []string{"What does {p} keep under the bed?", "What does {p} never go out without?"},
 	},
 	{
 		name: "hobby", value: func(p *person) string { return p.hobby.ing },
@@ -71,7 +71,7 @@ var relations = []relation{
 		},
 		claim: []string{"{p} loves {val}", "nothing makes {p} as happy as {val}"},
 		mend:  []string{"{p} loves {p.hobby}", "{p} likes to {p.do}"},
-		ask:   []string{"Does {p} love {val}?", "Is {p} happy when there is time for {val}?"},
+		ask:   []string{"What does {p} love?", "What makes {p} happy?", "What does {p} love to do?"},
 	},
 	{
 		name: "day", value: func(p *person) string { return p.day },
@@ -81,7 +81,7 @@ var relations = []relation{
 		},
 		claim: []string{"{p} goes to the market every {val}", "{p}'s market day is {val}"},
 		mend:  []string{"{p} goes to the market every {p.day}", "{p}'s market day is {p.day}"},
-		ask:   []string{"Does {p} go to the market every {val}?", "Is {p}'s market day {val}?"},
+		ask:   []string{"When does {p} go to the market?", "What is {p}'s market day?", "Which day is {p}'s market day?"},
 	},
 	{
 		name: "trait", value: func(p *person) string { return p.trait },
@@ -91,7 +91,7 @@ var relations = []relation{
 		},
 		claim: []string{"{p} is very {val}", "nobody is as {val} as {p}"},
 		mend:  []string{"{p} is very {p.trait}", "everybody knows how {p.trait} {p} is"},
-		ask:   []string{"Is {p} very {val}?", "Do people know how {val} {p} is?"},
+		ask:   []string{"What is {p} like?", "How do people know {p}?", "What has {p} always been?"},
 	},
 	{
 		name: "friend", value: func(p *person) string { return p.friend.name },
@@ -101,7 +101,7 @@ var relations = []relation{
 		},
 		claim: []string{"{p}'s best friend is {val}", "{val} and {p} are best friends"},
 		mend:  []string{"{p}'s best friend is {p.friend}", "{p} and {p.friend} are best friends"},
-		ask:   []string{"Is {val} {p}'s best friend?", "Are {p} and {val} best friends?"},
+		ask:   []string{"Who is {p}'s best friend?", "Whom does {p} tell everything?"},
 	},
 	{
 		name: "pet", value: func(p *person) string { return article(p.pet.species) },
@@ -111,7 +111,7 @@ var relations = []relation{
 		},
 		claim: []string{"{p} has {val}", "the animal in {p}'s home is {val}"},
 		mend:  []string{"{p} has {a p.pet} called {p.name}", "{p} has {a p.pet}"},
-		ask:   []string{"Does {p} have {val}?", "Is {p.name} {val}?"},
+		ask:   []string{"What animal does {p} have?", "What animal is {p.name}?", "What animal is in {p}'s home?"},
 	},
 	{
 		name: "eats", value: func(p *person) string { return p.pet.eats },
@@ -121,7 +121,7 @@ var relations = []relation{
 		},
 		claim: []string{"{p}'s {p.pet} eats {val}", "{p.name} the {p.pet} eats {val}"},
 		mend:  []string{"{p.name} the {p.pet} eats {p.eats}", "{p}'s {p.pet} eats nothing but {p.eats}"},
-		ask:   []string{"Does {p}'s {p.pet} eat {val}?", "Does {p.name} the {p.pet} eat {val}?"},
+		ask:   []string{"What does {p.name} eat?", "What does {p}'s animal eat?", "What does {p} give to {p.name} every morning?"},
 	},
 	{
 		name: "sleeps", value: func(p *person) string { return p.pet.sleeps },
@@ -131,7 +131,7 @@ var relations = []relation{
 		},
 		claim: []string{"{p}'s {p.pet} sleeps {val}", "{p.name} the {p.pet} sleeps {val}"},
 		mend:  []string{"{p.name} the {p.pet} sleeps {p.sleeps}", "{p}'s {p.pet} has its bed {p.sleeps}"},
-		ask:   []string{"Does {p}'s {p.pet} sleep {val}?", "Does {p.name} the {p.pet} sleep {val}?"},
+		ask:   []string{"Where does {p.name} sleep?", "Where does {p}'s animal sleep?", "Where does {p.name} have its bed?"},
 	},
 	{
 		name: "fears", value: func(p *person) string { return p.pet.fears },
@@ -141,6 +141,6 @@ var relations = []relation{
 		},
 		claim: []string{"{p}'s {p.pet} is afraid of {val}", "{p.name} the {p.pet} runs away from {val}"},
 		mend:  []string{"{p.name} the {p.pet} is afraid of {p.fears}", "{p}'s {p.pet} fears nothing but {p.fears}"},
-		ask:   []string{"Is {p}'s {p.pet} afraid of {val}?", "Does {p.name} the {p.pet} run away from {val}?"},
+		ask:   []string{"What is {p.name} afraid of?", "What is {p}'s animal afraid of?", "What does {p.name} fear?"},
 	},
 }

@@ -3,7 +3,7 @@ package main
 import "strings"
 
 // gossip is Pip the parrot, who says two to five things, right or wrong with equal odds, and is told which. The base learns
-// from it to hold a statement against what it knows; the word "yes", and any question put as the tasks put it, it never sees.
+// from it to hold a statement against what it knows; a question put as the tasks put it, it never sees.
 func (t *teller) gossip() (string, error) {
 	lines := make([]string, 0, 6)
 	opening, err := expand(t.r, pick(t.r, []string{

@@ -83,7 +83,7 @@ func TestWorldPrintsSamples(t *testing.T) {
 	if err := run([]string{"world", "--print", "1"}, &out); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"Mia, ", "\nportrait: ", "\ngossip: ", "\nplot tale: ", "\npirate: ", "\nyesno: Question: ", "\nending: ", "  + "} {
+	for _, want := range []string{"Mia, ", "\nportrait: ", "\ngossip: ", "\nplot tale: ", "\npirate: ", "\nquiz: Question: ", "\nending: ", "  + "} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in what world prints", want)
 		}

@@ -34,12 +34,12 @@ func runWorld(o options, w io.Writer) error {
 }
 
 func showTasks(o options, village *world, w io.Writer) error {
-	asked, _, err := yesNo(village, o.seed)
+	asked, _, err := quiz(village, o.seed)
 	if err != nil {
 		return err
 	}
 	for _, q := range asked[:min(o.print, len(asked))] {
-		fmt.Fprintf(w, "\nyesno: %s%s\n", q.prompt(), q.completion())
+		fmt.Fprintf(w, "\nquiz: %s%s\n", q.prompt(), q.completion())
 	}
 	openings, err := endings(village, o.seed, o.print)
 	if err != nil {

@@ -68,12 +68,6 @@ func TestEveryTemplateExpands(t *testing.T) {
 	for _, c := range circles {
 		templates = append(templates, c.lines...)
 	}
-	for _, riddle := range riddles {
-		templates = append(templates, riddle.story...)
-		for _, ask := range riddle.ask {
-			templates = append(templates, ask[:]...)
-		}
-	}
 	for _, f := range fables {
 		templates = append(append(templates, f.lines...), f.endings[:]...)
 	}

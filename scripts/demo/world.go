@@ -29,7 +29,7 @@ type world struct{ people []*person }
 const (
 	streamWorld = iota + 1
 	streamCorpus
-	streamYesNo
+	streamQuiz
 	streamEnding
 	streamPirate
 	streamWeights

@@ -78,6 +78,14 @@ func (w *Weight) Sync() {
 	}
 }
 
+// Set writes values, row-major, to the memory that w has.
+func (w *Weight) Set(values []float32) {
+	copy(w.Data, values)
+	if w.Half != nil {
+		kernel.RoundHalves(w.Half, values)
+	}
+}
+
 // operand is an activation as the right side of products.
 type operand struct {
 	x      kernel.Tensor

@@ -9,7 +9,6 @@ import (
 
 	"shira/internal/checkpoint"
 	"shira/internal/fault"
-	"shira/internal/kernel"
 	"shira/internal/nn"
 )
 
@@ -62,7 +61,7 @@ func (b *Binder) loadHalf(w *nn.Weight, t checkpoint.Tensor) error {
 		return err
 	}
 	w.Half = make([]uint16, len(values))
-	kernel.RoundHalves(w.Half, values)
+	w.Set(values)
 	t.Release()
 	return nil
 }
@@ -89,11 +88,7 @@ func (b *Binder) Values(w *nn.Weight) ([]float32, error) {
 // Set gives w other values, of the checkpoint's number.
 func (b *Binder) Set(w *nn.Weight, values []float32) {
 	b.Own(w)
-	if w.Half != nil {
-		kernel.RoundHalves(w.Half, values)
-	} else {
-		copy(w.Data, values)
-	}
+	w.Set(values)
 }
 
 // Release drops what conversions needed, and the mapped file's pages of the weights that are not read in place.

@@ -8,40 +8,69 @@ import (
 // pair holds two bfloat16 values that are neighbours along the depth of a product, the first in the lower half.
 type pair uint32
 
-// Halves is an activation rounded to bfloat16 as the right operand of products. Its memory is used again by Set.
+// Halves is an activation, or a band of one, rounded to bfloat16 as the right operand of products. Its memory is used
+// again when it is filled again.
 type Halves struct {
 	rows, blocks int
-	pairs        []pair    // (blocks, ⌈rows/2⌉, Block); with an odd number of rows the last has a zero
-	floats       []float32 // the rounded values, (blocks, rows, Block), where the processor has no product of pairs
+	stride, off  int       // features of the whole activation, and before the band: block b begins at feature b·stride+off
+	pairs        []pair    // (blocks, stride/2, Block); an odd number of rows is made even with zeros
+	floats       []float32 // the rounded values, (blocks, stride, Block), where the processor has no product of pairs
 }
 
-// Set fills h with x rounded to nearest, ties to even.
-func (h *Halves) Set(x Tensor) {
-	h.rows, h.blocks = x.Rows, x.N()
+// Reset makes room for blocks of rows features, to be filled by SetBlock.
+func (h *Halves) Reset(rows, blocks int) {
+	h.rows, h.blocks, h.stride, h.off = rows, blocks, rows+rows%2, 0
 	if active < isAVX512BF16 {
-		h.floats = resize(h.floats, h.blocks*h.rows*Block)
-		Parallel(h.blocks, func(b int) {
-			dst := h.floats[b*h.rows*Block:][:h.rows*Block]
-			for i, v := range x.Blk(b) {
-				dst[i] = FromHalf(ToHalf(v))
-			}
-		})
+		h.floats = resize(h.floats, blocks*h.stride*Block)
+	} else {
+		h.pairs = resize(h.pairs, blocks*h.stride/2*Block)
+	}
+}
+
+// SetBlock fills block b with x, features × Block, rounded to nearest, ties to even. Blocks may be filled in parallel.
+func (h *Halves) SetBlock(b int, x []float32) { h.SetBand(b, 0, x) }
+
+// SetBand is SetBlock for the features from off, an even number, on.
+func (h *Halves) SetBand(b, off int, x []float32) {
+	at := (b*h.stride + off) * Block
+	if active < isAVX512BF16 {
+		for i, v := range x {
+			h.floats[at+i] = FromHalf(ToHalf(v))
+		}
 		return
 	}
-	size := h.depth() * Block
-	h.pairs = resize(h.pairs, h.blocks*size)
-	Parallel(h.blocks, func(b int) { PackHalves(x.Blk(b), h.pairs[b*size:][:size]) })
+	PackHalves(x, h.pairs[at/2:][:ceilDiv(len(x), 2*Block)*Block])
+}
+
+// Set fills h with x.
+func (h *Halves) Set(x Tensor) {
+	h.Reset(x.Rows, x.N())
+	Parallel(h.blocks, func(b int) { h.SetBlock(b, x.Blk(b)) })
+}
+
+// Band returns features [off, off+rows) of h, which shares its memory; off is even.
+func (h *Halves) Band(off, rows int) *Halves {
+	band := *h
+	band.rows, band.off = rows, h.off+off
+	return &band
 }
 
 // Expand writes the rounded values to y, of the shape that Set was given.
 func (h *Halves) Expand(y Tensor) {
-	if active < isAVX512BF16 {
-		Parallel(h.blocks, func(b int) { copy(y.Blk(b), h.floats[b*h.rows*Block:]) })
-		return
-	}
-	size := h.depth() * Block
-	Parallel(h.blocks, func(b int) { UnpackHalves(h.pairs[b*size:][:size], y.Blk(b)) })
+	Parallel(h.blocks, func(b int) {
+		if active < isAVX512BF16 {
+			copy(y.Blk(b), h.float(b))
+		} else {
+			UnpackHalves(h.block(b), y.Blk(b))
+		}
+	})
 }
+
+// block returns the pairs of block b.
+func (h *Halves) block(b int) []pair { return h.pairs[(b*h.stride+h.off)/2*Block:][:h.depth()*Block] }
+
+// float returns block b where there are no pairs.
+func (h *Halves) float(b int) []float32 { return h.floats[(b*h.stride+h.off)*Block:][:h.rows*Block] }
 
 // depth returns the number of pairs of rows.
 func (h *Halves) depth() int { return ceilDiv(h.rows, 2) }
@@ -111,7 +140,8 @@ func MatMulHalf(w []uint16, trans bool, x *Halves, y Tensor, acc bool) {
 	if trans {
 		m.stride = y.Rows
 	}
-	g := newGrid(y.Rows, x.rows, y.N(), Threads())
+	// Fewer tasks than with float32 weights, since each packs its own.
+	g := newGrid(y.Rows, x.rows, y.N(), 4*Threads())
 	Parallel(g.tasks(), func(i int) {
 		r0, r1, b0, b1 := g.task(i)
 		if active < isAVX512BF16 {
@@ -152,7 +182,10 @@ func (m halfMatrix) task(x *Halves, y Tensor, r0, r1, b0, b1 int, acc bool) {
 			tile = m.pack(r0, r1-r0, p, k, buf[:])
 		}
 		for b := b0; b < b1; b++ {
-			pairGemm(r1-r0, k, tile, x.pairs[(b*depth+p)*Block:], y.Blk(b)[r0*Block:], acc || p > 0)
+			if m.trans && p+step < depth {
+				m.fetch(r0, r1, 2*(p+step), min(2*step, m.depth-2*(p+step)), b-b0, b1-b0)
+			}
+			pairGemm(r1-r0, k, tile, x.block(b)[p*Block:], y.Blk(b)[r0*Block:], acc || p > 0)
 		}
 	}
 }
@@ -206,6 +239,16 @@ func (m halfMatrix) packTrans(r0, rows, p, k int, dst []pair) pairMatrix {
 	return pairMatrix{dst, 1, rows}
 }
 
+// fetch asks for share i of n of the stored rows [f, f+count), columns [r0, r1), which the next depth step packs: short
+// pieces far apart, which the processor does not foresee.
+func (m halfMatrix) fetch(r0, r1, f, count, i, n int) {
+	const line = 64 / 2 // values
+	per := ceilDiv(count, n)
+	if lo, hi := i*per, min((i+1)*per, count); lo < hi {
+		prefetch(&m.data[(f+lo)*m.stride+r0], hi-lo, m.stride, ceilDiv(r1-r0, line)+1)
+	}
+}
+
 // taskInFloat is task with the float32 kernels.
 func (m halfMatrix) taskInFloat(x *Halves, y Tensor, r0, r1, b0, b1 int, acc bool) {
 	buf := packBuffers.Get().(*packBuffer)
@@ -215,7 +258,7 @@ func (m halfMatrix) taskInFloat(x *Halves, y Tensor, r0, r1, b0, b1 int, acc boo
 		k := min(step, m.depth-p)
 		tile := m.widen(r0, r1-r0, p, k, buf[:])
 		for b := b0; b < b1; b++ {
-			gemm(r1-r0, Block, k, tile, x.floats[(b*x.rows+p)*Block:], Block, y.Blk(b)[r0*Block:], Block, acc || p > 0)
+			gemm(r1-r0, Block, k, tile, x.float(b)[p*Block:], Block, y.Blk(b)[r0*Block:], Block, acc || p > 0)
 		}
 	}
 }

@@ -36,7 +36,7 @@ func MatMul(w []float32, trans bool, x, y Tensor, acc bool) {
 		zeroProduct(y, acc)
 		return
 	}
-	g := newGrid(y.Rows, x.Rows, y.N(), Threads())
+	g := newGrid(y.Rows, x.Rows, y.N(), 8*Threads())
 	Parallel(g.tasks(), func(i int) {
 		r0, r1, b0, b1 := g.task(i)
 		matMulTask(a, x, y, r0, r1, b0, b1, acc)
@@ -103,10 +103,9 @@ type grid struct {
 	groups, layers int // number of tasks along rows and along blocks
 }
 
-// newGrid divides rows × blocks, of which each value sums depth products, so that every thread gets several tasks of
-// about the same size, if those are worth handing out.
-func newGrid(rows, depth, blocks, threads int) grid {
-	const tasksPerThread = 8
+// newGrid divides rows × blocks, of which each value sums depth products, into tasks of about the same size, at least as
+// many as wanted if those are worth handing out.
+func newGrid(rows, depth, blocks, tasks int) grid {
 	g := grid{rows: rows, blocks: blocks}
 	if rows == 0 || blocks == 0 {
 		return g
@@ -114,7 +113,7 @@ func newGrid(rows, depth, blocks, threads int) grid {
 	g.rowsPer = evenStep(rows, rowStep, 12)
 	g.groups = ceilDiv(rows, g.rowsPer)
 	least := ceilDiv(taskWork, g.rowsPer*depth*Block)
-	wanted := ceilDiv(tasksPerThread*threads, g.groups)
+	wanted := ceilDiv(tasks, g.groups)
 	g.blocksPer = evenStep(blocks, max(ceilDiv(blocks, wanted), least), 1)
 	g.layers = ceilDiv(blocks, g.blocksPer)
 	return g

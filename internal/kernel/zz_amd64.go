@@ -129,6 +129,9 @@ func fromPairsAVX2(x []pair, y []float32)
 func interleaveAVX2(low, high []uint16, y []pair)
 
 //go:noescape
+func prefetchAVX2(p *uint16, rows, stride, lines int)
+
+//go:noescape
 func transposeAVX2(rows int, src, dst []float32, ldd int)
 
 //go:noescape
@@ -312,6 +315,15 @@ func interleave(low, high []uint16, y []pair) {
 		interleaveAVX2(low, high, y)
 	default:
 		refInterleave(low, high, y)
+	}
+}
+
+func prefetch(p *uint16, rows, stride, lines int) {
+	switch active {
+	case isAVX512BF16, isAVX512, isAVX2:
+		prefetchAVX2(p, rows, stride, lines)
+	default:
+		refPrefetch(p, rows, stride, lines)
 	}
 }
 

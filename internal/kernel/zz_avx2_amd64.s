@@ -885,6 +885,33 @@ l2:
 	VZEROUPPER
 	RET
 
+// func prefetchAVX2(p *uint16, rows, stride, lines int)
+TEXT ·prefetchAVX2(SB), NOSPLIT, $0-32
+	MOVQ p+0(FP), AX
+	MOVQ rows+8(FP), BX
+	MOVQ stride+16(FP), CX
+	MOVQ lines+24(FP), DX
+	SHLQ $1, CX
+	TESTQ BX, BX
+	JZ l2
+l1:
+	MOVQ AX, SI
+	MOVQ DX, DI
+	TESTQ DI, DI
+	JZ l4
+l3:
+	PREFETCHT0 (SI)
+	ADDQ $64, SI
+	DECQ DI
+	JNZ l3
+l4:
+	ADDQ CX, AX
+	DECQ BX
+	JNZ l1
+l2:
+	VZEROUPPER
+	RET
+
 // func transposeAVX2(rows int, src, dst []float32, ldd int)
 TEXT ·transposeAVX2(SB), NOSPLIT, $0-64
 	MOVQ rows+0(FP), AX

@@ -40,4 +40,6 @@ func fromPairs(x []pair, y []float32) { refFromPairs(x, y) }
 
 func interleave(low, high []uint16, y []pair) { refInterleave(low, high, y) }
 
+func prefetch(p *uint16, rows, stride, lines int) { refPrefetch(p, rows, stride, lines) }
+
 func transpose(rows int, src, dst []float32, ldd int) { refTranspose(rows, src, dst, ldd) }

@@ -43,6 +43,8 @@ func (b *buffer) get(n, rows int) kernel.Tensor {
 type activation struct {
 	buf       *buffer
 	recompute func() error // nil where the buffer is the activation's own
+	// Products with the value, and with its gradient, are in bfloat16.
+	rounded, gradRounded bool
 }
 
 // filled says that the buffer holds a's value now, and returns it.
@@ -95,5 +97,25 @@ type shared struct {
 	stream, normed, heads, mlp, act, qkv       buffer // forward
 	dStream, dNormed, dHeads, dMLP, dAct, dQKV buffer // gradients
 
-	halves kernel.Halves // the right operand of a product in bfloat16
+	// The right operand of a product in bfloat16, and the first value of what it was rounded from, where that was done
+	// ahead of the product.
+	halves kernel.Halves
+	ahead  *float32
+}
+
+// roundAhead makes room for x in bfloat16, to be filled block by block while the values are in the cache. The next product
+// of x then finds it.
+func (m *shared) roundAhead(x kernel.Tensor) *kernel.Halves {
+	m.halves.Reset(x.Rows, x.N())
+	m.ahead = &x.Data[0]
+	return &m.halves
+}
+
+// round returns x in bfloat16.
+func (m *shared) round(x kernel.Tensor) *kernel.Halves {
+	if m.ahead != &x.Data[0] {
+		m.halves.Set(x)
+	}
+	m.ahead = nil
+	return &m.halves
 }

@@ -58,6 +58,7 @@ type Graph struct {
 	attn     attentionScratch
 	heads    Heads // of the widest attention
 	vocab    int   // of the loss
+	halfHead bool  // its products are in bfloat16
 	result   Result
 }
 
@@ -152,6 +153,9 @@ func (g *Graph) Memory(tokens, longest int) Memory {
 	m.Shared += n * int64(g.halfRows) * block / 2
 	if g.vocab > 0 {
 		m.Logits = min(n, int64(chunkBlocks(g.vocab))) * int64(g.vocab) * block
+		if g.halfHead && g.Training {
+			m.Logits += m.Logits / 2
+		}
 	}
 	m.Attention = int64(kernel.Threads()) * int64(kernel.Blocks(longest)) * block * int64(g.heads.scratchRows())
 	return m

@@ -92,13 +92,20 @@ type operand struct {
 	halves *kernel.Halves // x in bfloat16, or nil
 }
 
-// operand prepares x for products with w and weights of the same type, in the given memory where it must be rounded.
-func (w *Weight) operand(x kernel.Tensor, memory *kernel.Halves) operand {
+// operand prepares x for products with w and weights of the same type.
+func (m *shared) operand(w *Weight, x kernel.Tensor) operand {
 	if w.Half == nil {
 		return operand{x, nil}
 	}
-	memory.Set(x)
-	return operand{x, memory}
+	return operand{x, m.round(x)}
+}
+
+// band returns the operand's features [off, off+rows).
+func (o operand) band(off, rows int) operand {
+	if o.halves != nil {
+		o.halves = o.halves.Band(off, rows)
+	}
+	return operand{o.x.Band(off, rows), o.halves}
 }
 
 // mul computes y = W·x, or Wᵀ·x with trans, or adds that to y with acc.
@@ -155,6 +162,7 @@ func (g *Graph) Linear(kind linearKind, x, residual *Var, weights ...*Weight) (*
 	}
 	y.needGrad = y.needGrad || len(l.params) > 0
 	l.y = y
+	l.even = !slices.ContainsFunc(weights[:len(weights)-1], func(w *Weight) bool { return w.Out%2 == 1 })
 	l.place()
 	fwd := newOp("linear "+weights[0].Name, activationType, nominal(y.rows), l.forward)
 	fwd.wrt, fwd.diff = wrt, l.diff
@@ -166,10 +174,9 @@ func (g *Graph) Linear(kind linearKind, x, residual *Var, weights ...*Weight) (*
 // place decides where the result lives. A layer's last sum is the next one's input, which is kept always.
 func (l *linear) place() {
 	g, a, share := l.g, &l.y.act, l.kind.out(&l.g.mem)
-	for _, w := range l.weights {
-		if w.Half != nil {
-			g.halfRows = max(g.halfRows, w.In, w.Out)
-		}
+	if l.weights[0].Half != nil {
+		l.x.act.rounded, a.gradRounded = true, l.even
+		g.halfRows = max(g.halfRows, l.x.rows, l.y.rows)
 	}
 	switch {
 	case l.kind.last || !g.Training:
@@ -207,6 +214,7 @@ type linear struct {
 	weights        []*Weight
 	params         []*Param
 	kept           *kernel.Halves // the result, where it is kept in bfloat16
+	even           bool           // each weight's outputs begin at an even one, as pairs of features do
 }
 
 func (l *linear) forward(in []G.Value) (G.Value, error) {
@@ -243,9 +251,9 @@ func (l *linear) compute(x, r kernel.Tensor) kernel.Tensor {
 	acc := l.residual != nil
 	// When nothing is kept the stream is one buffer, and the sum is in place.
 	if acc && &r.Data[0] != &y.Data[0] {
-		copy(y.Data, r.Data)
+		kernel.Parallel(y.N(), func(b int) { copy(y.Blk(b), r.Blk(b)) })
 	}
-	o := l.weights[0].operand(x, &l.g.mem.halves)
+	o := l.g.mem.operand(l.weights[0], x)
 	off := 0
 	for _, w := range l.weights {
 		band := y.Band(off, w.Out)
@@ -304,9 +312,17 @@ func (l *linear) backward(in []G.Value) (G.Value, error) {
 	}
 	buf := l.kind.dIn(&l.g.mem)
 	dx := buf.get(dy.N(), l.x.rows)
+	var o operand
+	if l.even {
+		o = l.g.mem.operand(l.weights[0], dy)
+	}
 	off := 0
 	for i, w := range l.weights {
-		w.operand(dy.Band(off, w.Out), &l.g.mem.halves).mul(w, true, dx, i > 0)
+		if l.even {
+			o.band(off, w.Out).mul(w, true, dx, i > 0)
+		} else {
+			l.g.mem.operand(w, dy.Band(off, w.Out)).mul(w, true, dx, i > 0)
+		}
 		off += w.Out
 	}
 	return buf.value, nil

@@ -25,7 +25,7 @@ func (g *Graph) CrossEntropy(x *Var, head *Weight) (*Var, error) {
 		return nil, fmt.Errorf("%s takes %d features, not %d", head.Name, head.In, x.rows)
 	}
 	c := &crossEntropy{g: g, head: head, rows: x.rows, needGrad: x.needGrad}
-	g.vocab = head.Out
+	g.vocab, g.halfHead = head.Out, head.Half != nil
 	inputs := []*G.Node{x.node}
 	// A head tied to the embedding's table shares its parameter: the loss adds to the gradient, the embedding, whose
 	// backward pass comes last, returns it.
@@ -80,7 +80,7 @@ func (g *Graph) Logits(x *Var, head *Weight) (*Var, error) {
 	v.act.buf = &buffer{}
 	o := newOp("logits", activationType, nominal(head.Out), func(in []G.Value) (G.Value, error) {
 		xs := values(in[0], x.rows)
-		head.operand(xs, &g.mem.halves).mul(head, false, v.act.buf.get(xs.N(), head.Out), false)
+		g.mem.operand(head, xs).mul(head, false, v.act.buf.get(xs.N(), head.Out), false)
 		return v.act.buf.value, nil
 	})
 	var err error
@@ -102,7 +102,6 @@ type crossEntropy struct {
 	targets   []int32
 	nll       []float32
 	logits    buffer
-	halves    kernel.Halves
 	x, dx     buffer // the counted positions of the chunk, side by side
 }
 
@@ -136,7 +135,7 @@ func (c *crossEntropy) forward(x kernel.Tensor) error {
 		xs := c.x.get(kernel.Blocks(count), c.rows)
 		gather(x, c.positions[first:first+count], xs)
 		logits := c.logits.get(xs.N(), c.head.Out)
-		c.head.operand(xs, &c.halves).mul(c.head, false, logits, false)
+		g.mem.operand(c.head, xs).mul(c.head, false, logits, false)
 		kernel.Parallel(xs.N(), func(b int) {
 			at := first + b*kernel.Block
 			k := min(kernel.Block, first+count-at)
@@ -147,7 +146,7 @@ func (c *crossEntropy) forward(x kernel.Tensor) error {
 		}
 		if c.needGrad {
 			dxs := c.dx.get(xs.N(), c.rows)
-			c.head.operand(logits, &c.halves).mul(c.head, true, dxs, false)
+			g.mem.operand(c.head, logits).mul(c.head, true, dxs, false)
 			scatter(dxs, c.positions[first:first+count], dx)
 		}
 		if p := c.head.Dense; p != nil {

@@ -43,10 +43,17 @@ func (g *Graph) RMSNorm(x *Var, gain *Gain, eps float64) (*Var, error) {
 		xs := values(in[0], x.rows)
 		r := rms.get(g.blocks, 1)
 		ys := g.mem.normed.get(g.blocks, x.rows)
+		var halves *kernel.Halves
+		if y.act.rounded {
+			halves = g.mem.roundAhead(ys)
+		}
 		kernel.Parallel(g.blocks, func(b int) {
 			rb := (*[kernel.Block]float32)(r.Blk(b))
 			invRMS(xs.Blk(b), eps, rb)
 			kernel.Norm(gain.Data, xs.Blk(b), rb, ys.Blk(b))
+			if halves != nil {
+				halves.SetBlock(b, ys.Blk(b))
+			}
 		})
 		return y.act.filled()
 	})

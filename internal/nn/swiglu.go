@@ -10,22 +10,29 @@ import (
 func (g *Graph) SwiGLU(x *Var) (*Var, error) {
 	n := x.rows / 2
 	y := &Var{rows: n, needGrad: x.needGrad}
-	run := func(xs kernel.Tensor) {
+	run := func(xs kernel.Tensor, round bool) {
 		ys := g.mem.act.get(xs.N(), n)
+		var halves *kernel.Halves
+		if round {
+			halves = g.mem.roundAhead(ys)
+		}
 		kernel.Parallel(xs.N(), func(b int) {
 			kernel.SwiGLU(xs.Band(0, n).Blk(b), xs.Band(n, n).Blk(b), ys.Blk(b))
+			if halves != nil {
+				halves.SetBlock(b, ys.Blk(b))
+			}
 		})
 	}
 	y.act.buf = g.mem.act.reserve(n)
 	y.act.recompute = func() error {
 		xs, err := x.act.again()
 		if err == nil {
-			run(xs)
+			run(xs, false)
 		}
 		return err
 	}
 	fwd := newOp("swiglu", activationType, nominal(n), func(in []G.Value) (G.Value, error) {
-		run(values(in[0], x.rows))
+		run(values(in[0], x.rows), y.act.rounded)
 		return y.act.filled()
 	})
 	fwd.wrt = []bool{x.needGrad}
@@ -36,8 +43,15 @@ func (g *Graph) SwiGLU(x *Var) (*Var, error) {
 				return nil, err
 			}
 			dy, dx := values(in[0], n), g.mem.dMLP.get(xs.N(), x.rows)
+			var halves *kernel.Halves
+			if x.act.gradRounded {
+				halves = g.mem.roundAhead(dx)
+			}
 			kernel.Parallel(xs.N(), func(b int) {
 				kernel.SwiGLUBackward(xs.Band(0, n).Blk(b), xs.Band(n, n).Blk(b), dy.Blk(b), dx.Band(0, n).Blk(b), dx.Band(n, n).Blk(b))
+				if halves != nil {
+					halves.SetBlock(b, dx.Blk(b))
+				}
 			})
 			return g.mem.dMLP.value, nil
 		})

@@ -102,3 +102,19 @@ func interleave(a *asm) {
 		a.advance(4*16, y)
 	})
 }
+
+// prefetch asks for lines cache lines of each of rows rows, stride values apart.
+func prefetch(a *asm) {
+	p, rows, stride, lines := a.arg("p"), a.arg("rows"), a.arg("stride"), a.arg("lines")
+	a.op("SHLQ", "$1", stride)
+	at, n := a.gp(), a.gp()
+	a.loop(rows, func() {
+		a.op("MOVQ", p, at)
+		a.op("MOVQ", lines, n)
+		a.loop(n, func() {
+			a.op("PREFETCHT0", mem(at, 0))
+			a.advance(64, at)
+		})
+		a.op("ADDQ", stride, p)
+	})
+}

@@ -48,6 +48,7 @@ func functions() []*function {
 		{"toPairs", params("x []float32, y []pair"), []target{avx512bf16}, toPairs, "refToPairs"},
 		{"fromPairs", params("x []pair, y []float32"), both, fromPairs, "refFromPairs"},
 		{"interleave", params("low, high []uint16, y []pair"), both, interleave, "refInterleave"},
+		{"prefetch", params("p *uint16, rows, stride, lines int"), []target{avx2}, prefetch, "refPrefetch"},
 		{"transpose", params("rows int, src, dst []float32, ldd int"), []target{avx2}, transpose, "refTranspose"},
 	}
 	for _, rows := range []int{12, 8, 4, 2, 1} {

@@ -17,6 +17,8 @@ type trainOptions struct {
 	sets   []string
 	dryRun bool
 	asJSON bool
+
+	profile bool
 }
 
 func newTrainCmd(a *app) *cobra.Command {
@@ -46,6 +48,7 @@ file, and from the defaults last.`,
 	}
 	addConfigFlags(cmd, &o.config, &o.sets)
 	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "print what would be trained, and the memory it takes; write nothing")
+	cmd.Flags().BoolVar(&o.profile, "profile", false, "print the time by operator and the utilisation of this machine's peak")
 	addJSON(cmd, &o.asJSON)
 	return cmd
 }
@@ -58,6 +61,7 @@ func runTrain(ctx context.Context, a *app, o trainOptions) error {
 	if o.dryRun {
 		return runTrainDry(ctx, a, &r.Train, o.asJSON)
 	}
+	r.Train.Profile = o.profile
 	progress := newTrainProgress(a)
 	result, err := train.Run(ctx, &r.Train, progress)
 	progress.close()
@@ -176,6 +180,10 @@ func (a *app) printTrained(cfg *config.Train, r *train.Result) {
 	fmt.Fprintln(a.stdout)
 	t.write(a.stdout)
 
+	if r.Profile != nil {
+		a.printProfile(cfg, r.Profile)
+	}
+
 	data := cfg.ValidationFile
 	if data == "" {
 		data = cfg.TrainFile
@@ -189,6 +197,31 @@ func (a *app) printTrained(cfg *config.Train, r *train.Result) {
 		fmt.Fprintf(a.stdout, "  shira fuse %s %s\n", model, dir)
 	}
 	fmt.Fprintf(a.stdout, "  shira inspect %s\n", dir)
+}
+
+// printProfile prints where a run's time went.
+func (a *app) printProfile(cfg *config.Train, p *train.Profile) {
+	t := newTable("<operator", "calls", "seconds", "share", "Gflop/s")
+	rest := p.Seconds
+	row := func(name, calls string, seconds, flops float64) {
+		speed := ""
+		if flops > 0 {
+			speed = commas(int64(flops / seconds / 1e9))
+		}
+		t.add(name, calls, fmt.Sprintf("%.3f", seconds), percent(seconds/p.Seconds), speed)
+	}
+	for _, o := range p.Operators {
+		row(o.Name, commas(int64(o.Calls)), o.Seconds, o.Flops)
+		rest -= o.Seconds
+	}
+	row("optimizer, data, the rest", "", rest, 0)
+	row("all", "", p.Seconds, p.Flops)
+	fmt.Fprintln(a.stdout)
+	t.write(a.stdout)
+	fmt.Fprintln(a.stdout)
+	fields(a.stdout,
+		[2]string{"peak", fmt.Sprintf("%s Gflop/s: large matrix products in %s, %s", commas(int64(p.PeakFlops/1e9)), cfg.ComputeDType, plural(p.Threads, "thread"))},
+		[2]string{"utilisation", percent(p.Utilisation) + " of it, by the model's own arithmetic, from the second step on"})
 }
 
 // memoryText formats a peak of memory, "" where the system does not tell.

@@ -44,6 +44,8 @@ type Train struct {
 	OverwriteOutputDir bool
 	LoggingSteps       int
 	EvalSteps          int // 0 = before the first and after the last step only
+
+	Profile bool // measure the operators; a flag of the command, not a key
 }
 
 // Half says whether matrix products are computed in bfloat16.

@@ -44,7 +44,7 @@ func (g *Graph) Attention(qkv *Var, h Heads) (*Var, error) {
 		a.forward(values(in[0], qkv.rows), y.act.buf.get(g.blocks, y.rows))
 		return y.act.filled()
 	})
-	fwd.wrt = []bool{qkv.needGrad}
+	fwd.wrt, fwd.flops = []bool{qkv.needGrad}, a.flops
 	fwd.diff = func(grad *G.Node) (G.Nodes, error) {
 		bwd := newOp("attention backward", activationType, nominal(qkv.rows), func(in []G.Value) (G.Value, error) {
 			out, err := y.act.again()
@@ -58,6 +58,7 @@ func (g *Graph) Attention(qkv *Var, h Heads) (*Var, error) {
 			a.backward(x, out, values(in[0], y.rows), g.mem.dQKV.get(g.blocks, qkv.rows))
 			return g.mem.dQKV.value, nil
 		})
+		bwd.flops = func() float64 { return 2 * a.flops() }
 		g.mem.dQKV.reserve(qkv.rows)
 		d, err := bwd.apply(grad)
 		return G.Nodes{d}, err
@@ -65,6 +66,15 @@ func (g *Graph) Attention(qkv *Var, h Heads) (*Var, error) {
 	var err error
 	y.node, err = fwd.apply(qkv.node)
 	return y, err
+}
+
+// flops are those of the two products, of which causality leaves half.
+func (a *attention) flops() float64 {
+	var pairs float64
+	for _, n := range a.g.batch.Lengths {
+		pairs += float64(n) * float64(n+1) / 2
+	}
+	return 2 * 2 * pairs * float64(a.h.Query*a.h.Size)
 }
 
 type attention struct {

@@ -114,9 +114,12 @@ func (g *Graph) trained(p *Param) *Param {
 	return nil
 }
 
+// gradPrefix begins the names of the operators that only pass a gradient on.
+const gradPrefix = "grad "
+
 // gradOf is the node of p's gradient, which the backward operator after has already written to p.Grad.
 func (g *Graph) gradOf(p *Param, after *G.Node) (*G.Node, error) {
-	o := newOp("grad "+p.Name, vectorType, tensor.Shape{len(p.Value)}, func([]G.Value) (G.Value, error) { return p.grad, nil })
+	o := newOp(gradPrefix+p.Name, vectorType, tensor.Shape{len(p.Value)}, func([]G.Value) (G.Value, error) { return p.grad, nil })
 	return o.apply(after)
 }
 

@@ -165,7 +165,7 @@ func (g *Graph) Linear(kind linearKind, x, residual *Var, weights ...*Weight) (*
 	l.even = !slices.ContainsFunc(weights[:len(weights)-1], func(w *Weight) bool { return w.Out%2 == 1 })
 	l.place()
 	fwd := newOp("linear "+weights[0].Name, activationType, nominal(y.rows), l.forward)
-	fwd.wrt, fwd.diff = wrt, l.diff
+	fwd.wrt, fwd.diff, fwd.flops = wrt, l.diff, l.flops
 	var err error
 	y.node, err = fwd.apply(inputs...)
 	return y, err
@@ -271,7 +271,9 @@ func (l *linear) diff(grad *G.Node) (G.Nodes, error) {
 		l.residual.residual = grad
 	}
 	out := nominal(l.x.rows)
-	d, err := newOp("linear backward "+l.weights[0].Name, activationType, out, l.backward).apply(grad)
+	bwd := newOp("linear backward "+l.weights[0].Name, activationType, out, l.backward)
+	bwd.flops = l.backwardFlops
+	d, err := bwd.apply(grad)
 	if err != nil {
 		return nil, err
 	}
@@ -326,6 +328,24 @@ func (l *linear) backward(in []G.Value) (G.Value, error) {
 		off += w.Out
 	}
 	return buf.value, nil
+}
+
+func (l *linear) flops() float64 { return l.g.productFlops(l.y.rows * l.x.rows) }
+
+func (l *linear) backwardFlops() float64 {
+	n := 0
+	if l.x.needGrad {
+		n = l.y.rows * l.x.rows
+	}
+	for _, w := range l.weights {
+		if w.Sparse != nil {
+			n += len(w.Sparse.Cols)
+		}
+		if w.Dense != nil {
+			n += w.Out * w.In
+		}
+	}
+	return l.g.productFlops(n)
 }
 
 // gradients writes the gradients of w's trained parameters for the outputs' gradient dy and the inputs x.

@@ -41,6 +41,7 @@ func (g *Graph) CrossEntropy(x *Var, head *Weight) (*Var, error) {
 		return loss, nil
 	})
 	fwd.wrt = []bool{x.needGrad, true}[:len(inputs)]
+	fwd.flops = c.flops
 	fwd.diff = func(grad *G.Node) (G.Nodes, error) {
 		g.mem.dNormed.reserve(x.rows)
 		bwd := newOp("cross-entropy backward", activationType, nominal(x.rows), func([]G.Value) (G.Value, error) {
@@ -103,6 +104,18 @@ type crossEntropy struct {
 	nll       []float32
 	logits    buffer
 	x, dx     buffer // the counted positions of the chunk, side by side
+}
+
+// flops are those of the logits and of the gradients, which the forward pass takes as well.
+func (c *crossEntropy) flops() float64 {
+	products := 1
+	if c.g.Training && c.needGrad {
+		products++
+	}
+	if c.g.Training && c.head.Dense != nil {
+		products++
+	}
+	return 2 * float64(products) * float64(c.head.Out) * float64(c.head.In) * float64(len(c.positions))
 }
 
 // forward computes the loss and, in training, its gradient with respect to x and the head.

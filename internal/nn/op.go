@@ -6,6 +6,7 @@ import (
 	"hash/fnv"
 	"runtime/debug"
 	"sync/atomic"
+	"time"
 
 	"github.com/chewxy/hm"
 	G "gorgonia.org/gorgonia"
@@ -33,6 +34,8 @@ type op struct {
 	do    func(in []G.Value) (G.Value, error)
 	wrt   []bool // inputs that a gradient is built for; nil for an operator of the backward pass
 	diff  func(grad *G.Node) (G.Nodes, error)
+	flops func() float64 // of the current batch's matrix products; nil for none
+	cost  cost
 }
 
 func newOp(name string, out hm.Type, shape tensor.Shape, do func([]G.Value) (G.Value, error)) *op {
@@ -59,6 +62,7 @@ func (o *op) InferShape(...G.DimSizer) (tensor.Shape, error) { return o.shape, n
 // Do runs the operator. A panic would end the process without a trace of its layer, as the tape machine runs operators
 // on a goroutine of its own.
 func (o *op) Do(in ...G.Value) (v G.Value, err error) {
+	defer o.cost.add(time.Now(), o.flops)
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("%s: %v\n%s", o.name, r, debug.Stack())

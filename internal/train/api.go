@@ -2,6 +2,8 @@
 // adapter or, for full fine-tuning, the model.
 package train
 
+import "shira/internal/nn"
+
 // Observer is told what happens during a run. Calls come from one goroutine, in order.
 type Observer interface {
 	Start(*Plan)     // once, before the first step
@@ -37,6 +39,18 @@ type Result struct {
 	TrainableParameters int64    `json:"trainable_parameters"`
 	TokensPerSecond     float64  `json:"tokens_per_second"` // mean over the steps
 	PeakRSSBytes        int64    `json:"peak_rss_bytes"`
+	Profile             *Profile `json:"profile,omitempty"` // where it was asked for
+}
+
+// Profile says where a run's time went.
+type Profile struct {
+	Seconds   float64           `json:"seconds"` // of all steps but the first, which makes room for what follows
+	Operators []nn.OperatorTime `json:"operators"`
+	Flops     float64           `json:"flops"`      // sum over the operators
+	PeakFlops float64           `json:"peak_flops"` // a second: measured for large matrix products of the type in use
+	Threads   int               `json:"threads"`
+	// Utilisation is Flops / Seconds / PeakFlops.
+	Utilisation float64 `json:"utilisation"`
 }
 
 // Plan is what a run would do, as `train --dry-run` prints it.

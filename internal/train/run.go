@@ -10,6 +10,7 @@ import (
 	"shira/internal/config"
 	"shira/internal/eval"
 	"shira/internal/fault"
+	"shira/internal/kernel"
 	"shira/internal/nn"
 	"shira/internal/procstat"
 )
@@ -59,6 +60,9 @@ func Run(ctx context.Context, cfg *config.Train, obs Observer) (*Result, error) 
 	t.result.OutputDir = cfg.OutputDir
 	t.result.TrainableParameters = s.trained()
 	t.result.PeakRSSBytes = procstat.PeakRSS()
+	if cfg.Profile {
+		t.result.Profile = t.profile()
+	}
 	return &t.result, nil
 }
 
@@ -75,6 +79,20 @@ type trainer struct {
 	sum    [][]float32 // gradients summed over micro-batches, nil without accumulation
 	tokens int64
 	result Result
+
+	profiled time.Duration // time of the steps since the machine's profile was reset
+}
+
+// profile sums up where the time went.
+func (t *trainer) profile() *Profile {
+	p := &Profile{Seconds: t.profiled.Seconds(), Operators: t.machine.Profile(), PeakFlops: kernel.Peak(t.cfg.Half()), Threads: kernel.Threads()}
+	for _, o := range p.Operators {
+		p.Flops += o.Flops
+	}
+	if p.Seconds > 0 {
+		p.Utilisation = p.Flops / p.Seconds / p.PeakFlops
+	}
+	return p
 }
 
 // decays says which parameters weight decay applies to: matrices and sparse values, not biases and gains.
@@ -102,6 +120,11 @@ func (t *trainer) loop(ctx context.Context) error {
 			return err
 		}
 		spent := time.Since(start)
+		if step == 0 {
+			t.machine.ResetProfile()
+		} else {
+			t.profiled += spent
+		}
 		busy += spent
 		info.TokensPerSecond = float64(info.Tokens) / spent.Seconds()
 		t.tokens += info.Tokens

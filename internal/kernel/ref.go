@@ -193,3 +193,13 @@ func refInterleave(low, high []uint16, y []pair) {
 
 // refPrefetch does nothing: memory is fetched when it is read.
 func refPrefetch(*uint16, int, int, int) {}
+
+// refAdamW is [AdamW.Step].
+func refAdamW(c *AdamW, w, g, m, v []float32) {
+	for i, gi := range g {
+		gi *= c.Scale
+		m[i] += c.OneLessBeta1 * (gi - m[i])
+		v[i] = c.Beta2*v[i] + c.OneLessBeta2*gi*gi
+		w[i] = w[i]*c.Keep - c.Rate*m[i]/(float32(math.Sqrt(float64(v[i])))*c.Root+c.Epsilon)
+	}
+}

@@ -57,6 +57,9 @@ func rotateAVX512(x1, x2, cos, sin []float32)
 func accumulateAVX512(y, x []float32)
 
 //go:noescape
+func adamWAVX512(c *AdamW, w, g, m, v []float32)
+
+//go:noescape
 func fromPairsAVX512(x []pair, y []float32)
 
 //go:noescape
@@ -121,6 +124,9 @@ func rotateAVX2(x1, x2, cos, sin []float32)
 
 //go:noescape
 func accumulateAVX2(y, x []float32)
+
+//go:noescape
+func adamWAVX2(c *AdamW, w, g, m, v []float32)
 
 //go:noescape
 func fromPairsAVX2(x []pair, y []float32)
@@ -284,6 +290,17 @@ func accumulate(y, x []float32) {
 		accumulateAVX2(y, x)
 	default:
 		refAccumulate(y, x)
+	}
+}
+
+func adamW(c *AdamW, w, g, m, v []float32) {
+	switch active {
+	case isAVX512BF16, isAVX512:
+		adamWAVX512(c, w, g, m, v)
+	case isAVX2:
+		adamWAVX2(c, w, g, m, v)
+	default:
+		refAdamW(c, w, g, m, v)
 	}
 }
 

@@ -34,6 +34,8 @@ func rotate(x1, x2, cos, sin []float32) { refRotate(x1, x2, cos, sin) }
 
 func accumulate(y, x []float32) { refAccumulate(y, x) }
 
+func adamW(c *AdamW, w, g, m, v []float32) { refAdamW(c, w, g, m, v) }
+
 func toPairs(x []float32, y []pair) { refToPairs(x, y) }
 
 func fromPairs(x []pair, y []float32) { refFromPairs(x, y) }

@@ -39,24 +39,18 @@ func (o *adamW) update(lr, scale float64) {
 	o.step++
 	correct1 := 1 - math.Pow(o.beta1, float64(o.step))
 	correct2 := math.Sqrt(1 - math.Pow(o.beta2, float64(o.step)))
-	rate, root := float32(lr/correct1), float32(correct2)
-	b1, b2, eps, s := float32(o.beta1), float32(o.beta2), float32(o.eps), float32(scale)
 	for _, st := range o.state {
-		keep := float32(1)
+		c := kernel.AdamW{
+			Scale: float32(scale), OneLessBeta1: float32(1 - o.beta1), Beta2: float32(o.beta2), OneLessBeta2: float32(1 - o.beta2),
+			Rate: float32(lr / correct1), Root: float32(1 / correct2), Epsilon: float32(o.eps), Keep: 1,
+		}
 		if st.decay {
-			keep = float32(1 - lr*o.decay)
+			c.Keep = float32(1 - lr*o.decay)
 		}
 		value, grad := st.param.Value, st.param.Grad
 		kernel.Parallel((len(value)+span-1)/span, func(part int) {
 			lo, hi := part*span, min((part+1)*span, len(value))
-			w, g, m, v := value[lo:hi], grad[lo:hi], st.m[lo:hi], st.v[lo:hi]
-			for i, gi := range g {
-				gi *= s
-				m[i] += (1 - b1) * (gi - m[i])
-				v[i] = b2*v[i] + (1-b2)*gi*gi
-				denominator := float32(math.Sqrt(float64(v[i])))/root + eps
-				w[i] = w[i]*keep - rate*m[i]/denominator
-			}
+			c.Step(value[lo:hi], grad[lo:hi], st.m[lo:hi], st.v[lo:hi])
 		})
 	}
 }
@@ -67,9 +61,17 @@ func gradNorm(params []*nn.Param) float64 {
 	for _, p := range params {
 		parts := make([]float64, (len(p.Grad)+span-1)/span)
 		kernel.Parallel(len(parts), func(i int) {
-			for _, g := range p.Grad[i*span : min((i+1)*span, len(p.Grad))] {
-				parts[i] += float64(g) * float64(g)
+			var even, odd float64 // two chains of sums, neither of which waits for the other
+			part := p.Grad[i*span : min((i+1)*span, len(p.Grad))]
+			for len(part) > 1 {
+				even += float64(part[0]) * float64(part[0])
+				odd += float64(part[1]) * float64(part[1])
+				part = part[2:]
 			}
+			if len(part) > 0 {
+				even += float64(part[0]) * float64(part[0])
+			}
+			parts[i] = even + odd
 		})
 		for _, v := range parts {
 			sum += v

@@ -174,9 +174,8 @@ func (t *trainer) step(step int) (StepInfo, error) {
 	}
 	info.LearningRate = rate
 	t.opt.update(rate, clipScale(info.GradNorm, t.cfg.MaxGradNorm))
-	for _, w := range t.model.Weights() {
-		w.Sync()
-	}
+	weights := t.model.Weights()
+	kernel.Parallel(len(weights), func(i int) { weights[i].Sync() })
 	return info, nil
 }
 

@@ -45,6 +45,7 @@ func functions() []*function {
 		{"swiGLUBackward", params("gate, up, dy, dgate, dup []float32"), both, swiGLUBackward, "refSwiGLUBackward"},
 		{"rotate", params("x1, x2, cos, sin []float32"), both, rotate, "refRotate"},
 		{"accumulate", params("y, x []float32"), both, accumulate, "refAccumulate"},
+		{"adamW", params("c *AdamW, w, g, m, v []float32"), both, adamW, "refAdamW"},
 		{"toPairs", params("x []float32, y []pair"), []target{avx512bf16}, toPairs, "refToPairs"},
 		{"fromPairs", params("x []pair, y []float32"), both, fromPairs, "refFromPairs"},
 		{"interleave", params("low, high []uint16, y []pair"), both, interleave, "refInterleave"},

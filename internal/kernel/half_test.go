@@ -73,6 +73,73 @@ func TestMatMulHalfIsDeterministic(t *testing.T) {
 	})
 }
 
+func TestSddmmHalf(t *testing.T) {
+	withISA(t, func(t *testing.T) {
+		for _, s := range append(shapes, struct{ m, k, blocks int }{30, 2100, 5}, struct{ m, k, blocks int }{60, 300, 40}) {
+			for _, density := range []float64{0, .01, .12, 1} {
+				dy, x := activation(1, s.m, s.blocks), activation(2, s.k, s.blocks)
+				for _, v := range [][]float32{dy.Data, x.Data} {
+					for i := range v {
+						v[i] = FromHalf(ToHalf(v[i]))
+					}
+				}
+				ptr, cols := pattern(s.m, s.k, density)
+				got, want := make([]float32, len(cols)), make([]float32, len(cols))
+				for i := range got {
+					got[i] = nan
+				}
+				for r := range s.m {
+					for i := ptr[r]; i < ptr[r+1]; i++ {
+						want[i] = sampled(dy, x, r, int(cols[i]))
+					}
+				}
+				var hx, hdy TokenHalves
+				hx.Set(activation(7, s.k+1, s.blocks+2)) // what was there before does not matter
+				hx.Set(x)
+				hdy.Set(dy)
+				SddmmHalf(ptr, cols, &hdy, &hx, got)
+				requireClose(t, fmt.Sprintf("%+v density %g", s, density), got, want, 1e-6*float64(s.blocks*Block+1))
+				withThreads(t, func(t *testing.T, threads int) {
+					again := make([]float32, len(cols))
+					SddmmHalf(ptr, cols, &hdy, &hx, again)
+					requireSame(t, fmt.Sprintf("%+v density %g, %d threads", s, density, threads), again, got)
+				})
+			}
+		}
+	})
+}
+
+func TestSddmmHalfChecksColumns(t *testing.T) {
+	var hx, hdy TokenHalves
+	hx.Set(activation(1, 5, 2))
+	hdy.Set(activation(2, 3, 2))
+	for _, col := range []int32{5, -1} {
+		requirePanic(t, fmt.Sprint("column ", col), func() {
+			SddmmHalf([]int{0, 1, 1, 1}, []int32{col}, &hdy, &hx, make([]float32, 1))
+		})
+	}
+}
+
+func BenchmarkSddmmHalf(b *testing.B) {
+	const tokens = 1024
+	for _, s := range []struct{ m, k int }{{768, 768}, {768, 2048}, {2048, 2048}, {2048, 5632}} {
+		dy, x := NewTensor(random(1, s.m*tokens), s.m), NewTensor(random(2, s.k*tokens), s.k)
+		for _, density := range []float64{.01, .08} {
+			ptr, cols := pattern(s.m, s.k, density)
+			benchThreads(b, fmt.Sprintf("%dx%d/density=%g", s.m, s.k, density), func(b *testing.B) {
+				var hx, hdy TokenHalves
+				ds := make([]float32, len(cols))
+				for b.Loop() {
+					hx.Set(x)
+					hdy.Set(dy)
+					SddmmHalf(ptr, cols, &hdy, &hx, ds)
+				}
+				reportFlops(b, 2*float64(len(cols))*tokens)
+			})
+		}
+	}
+}
+
 func TestPairs(t *testing.T) {
 	inf := float32(math.Inf(1))
 	edges := []float32{0, 1, -1, 1.00390625, 1.01171875, 3.3895314e38, math.MaxFloat32, inf, -inf, nan, 1e-30}

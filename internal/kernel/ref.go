@@ -176,6 +176,16 @@ func refToPairs(x []float32, y []pair) {
 	}
 }
 
+// refToTokenPairs rounds the 32 tokens of each feature of x to 16 pairs of neighbours, step pairs after those of the feature
+// before.
+func refToTokenPairs(x []float32, y []pair, step int) {
+	for f := range len(x) / Block {
+		for t := range Block / 2 {
+			y[f*step+t] = pair(ToHalf(x[f*Block+2*t])) | pair(ToHalf(x[f*Block+2*t+1]))<<16
+		}
+	}
+}
+
 // refFromPairs is refToPairs's inverse.
 func refFromPairs(x []pair, y []float32) {
 	for i, v := range x {

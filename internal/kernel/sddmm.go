@@ -32,9 +32,16 @@ func Sddmm(ptr []int, cols []int32, dy, x Tensor, ds []float32) {
 	}
 	// The assembly checks no column: out of range here is out of range for one of them.
 	_ = x.Blk(blocks - 1)[int(min(maxColumn(cols[ptr[0]:ptr[rows]]), uint32(x.Rows)))*Block]
-	span := ceilDiv(ceilDiv(blocks, sddmmParts), 4) * 4
+	sample(ptr[:rows+1], blocks, 4, ds, func(r0, r1, b0, b1 int, out []float32) { sddmmRange(ptr, cols, dy, x, r0, r1, b0, b1, out) })
+}
+
+// sample fills ds with sums over blocks that add makes in ranges of rows and blocks, the latter beginning at multiples of
+// unit. add adds to out, which has room for sddmmSlack values more than the rows have entries.
+func sample(ptr []int, blocks, unit int, ds []float32, add func(r0, r1, b0, b1 int, out []float32)) {
+	rows := len(ptr) - 1
+	span := ceilDiv(ceilDiv(blocks, sddmmParts), unit) * unit
 	parts := ceilDiv(blocks, span)
-	cuts := cutRows(ptr[:rows+1], max(Threads(), ceilDiv(4*Threads(), parts)))
+	cuts := cutRows(ptr, max(Threads(), ceilDiv(4*Threads(), parts)))
 	ranges := len(cuts) - 1
 
 	size := ptr[rows] - ptr[0] + ranges*sddmmSlack // of one part
@@ -48,7 +55,7 @@ func Sddmm(ptr []int, cols []int32, dy, x Tensor, ds []float32) {
 		part, r := i/ranges, i%ranges
 		out := sum(part, r)
 		clear(out)
-		sddmmRange(ptr, cols, dy, x, cuts[r], cuts[r+1], part*span, min(part*span+span, blocks), out)
+		add(cuts[r], cuts[r+1], part*span, min(part*span+span, blocks), out)
 	})
 	Parallel(ranges, func(r int) {
 		out := ds[ptr[cuts[r]]:ptr[cuts[r+1]]]

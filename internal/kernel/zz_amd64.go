@@ -6,6 +6,9 @@ package kernel
 func toPairsAVX512BF16(x []float32, y []pair)
 
 //go:noescape
+func toTokenPairsAVX512BF16(x []float32, y []pair, step int)
+
+//go:noescape
 func pairGemm12x32AVX512BF16(k int, a *pair, rs, ps int, b *pair, ldb int, c *float32, ldc int, acc bool)
 
 //go:noescape
@@ -19,6 +22,12 @@ func pairGemm2x32AVX512BF16(k int, a *pair, rs, ps int, b *pair, ldb int, c *flo
 
 //go:noescape
 func pairGemm1x32AVX512BF16(k int, a *pair, rs, ps int, b *pair, ldb int, c *float32, ldc int, acc bool)
+
+//go:noescape
+func sddmmHalf2AVX512BF16(rows int, ptr *int, cols *int32, dy *pair, dyStep int, x *pair, xStep int, ds *float32)
+
+//go:noescape
+func sddmmHalf1AVX512BF16(rows int, ptr *int, cols *int32, dy *pair, dyStep int, x *pair, xStep int, ds *float32)
 
 //go:noescape
 func dotColsAVX512(x, y []float32, out *[Block]float32)
@@ -310,6 +319,15 @@ func toPairs(x []float32, y []pair) {
 		toPairsAVX512BF16(x, y)
 	default:
 		refToPairs(x, y)
+	}
+}
+
+func toTokenPairs(x []float32, y []pair, step int) {
+	switch active {
+	case isAVX512BF16:
+		toTokenPairsAVX512BF16(x, y, step)
+	default:
+		refToTokenPairs(x, y, step)
 	}
 }
 

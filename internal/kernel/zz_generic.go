@@ -38,6 +38,8 @@ func adamW(c *AdamW, w, g, m, v []float32) { refAdamW(c, w, g, m, v) }
 
 func toPairs(x []float32, y []pair) { refToPairs(x, y) }
 
+func toTokenPairs(x []float32, y []pair, step int) { refToTokenPairs(x, y, step) }
+
 func fromPairs(x []pair, y []float32) { refFromPairs(x, y) }
 
 func interleave(low, high []uint16, y []pair) { refInterleave(low, high, y) }

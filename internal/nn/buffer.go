@@ -101,6 +101,8 @@ type shared struct {
 	// ahead of the product.
 	halves kernel.Halves
 	ahead  *float32
+
+	xTokens, dyTokens kernel.TokenHalves // operands of sampled products in bfloat16
 }
 
 // roundAhead makes room for x in bfloat16, to be filled block by block while the values are in the cache. The next product

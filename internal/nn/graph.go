@@ -51,15 +51,16 @@ type Graph struct {
 	params []*Param
 
 	Options
-	mem      shared
-	kept     []*buffer // activations that layers keep for the backward pass
-	keptHalf int       // features of the activations that are kept in bfloat16
-	halfRows int       // features of the widest operand in bfloat16
-	attn     attentionScratch
-	heads    Heads // of the widest attention
-	vocab    int   // of the loss
-	halfHead bool  // its products are in bfloat16
-	result   Result
+	mem       shared
+	kept      []*buffer // activations that layers keep for the backward pass
+	keptHalf  int       // features of the activations that are kept in bfloat16
+	halfRows  int       // features of the widest operand in bfloat16
+	tokenRows int       // and of the two operands of the widest sampled product
+	attn      attentionScratch
+	heads     Heads // of the widest attention
+	vocab     int   // of the loss
+	halfHead  bool  // its products are in bfloat16
+	result    Result
 }
 
 // Options says what a graph is for.
@@ -153,7 +154,7 @@ func (g *Graph) Memory(tokens, longest int) Memory {
 	for _, b := range g.mem.all() {
 		m.Shared += n * int64(b.most) * block
 	}
-	m.Shared += n * int64(g.halfRows) * block / 2
+	m.Shared += n * int64(g.halfRows+g.tokenRows) * block / 2
 	if g.vocab > 0 {
 		m.Logits = min(n, int64(chunkBlocks(g.vocab))) * int64(g.vocab) * block
 		if g.halfHead && g.Training {

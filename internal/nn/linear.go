@@ -177,6 +177,11 @@ func (l *linear) place() {
 	if l.weights[0].Half != nil {
 		l.x.act.rounded, a.gradRounded = true, l.even
 		g.halfRows = max(g.halfRows, l.x.rows, l.y.rows)
+		for _, w := range l.weights {
+			if w.Sparse != nil && g.Training {
+				g.tokenRows = max(g.tokenRows, w.In+w.Out)
+			}
+		}
 	}
 	switch {
 	case l.kind.last || !g.Training:
@@ -303,11 +308,7 @@ func (l *linear) backward(in []G.Value) (G.Value, error) {
 		if err != nil {
 			return nil, err
 		}
-		off := 0
-		for _, w := range l.weights {
-			w.gradients(dy.Band(off, w.Out), x)
-			off += w.Out
-		}
+		l.g.gradients(l.weights, dy, x)
 	}
 	if !l.x.needGrad {
 		return in[0], nil
@@ -348,16 +349,31 @@ func (l *linear) backwardFlops() float64 {
 	return l.g.productFlops(n)
 }
 
-// gradients writes the gradients of w's trained parameters for the outputs' gradient dy and the inputs x.
-func (w *Weight) gradients(dy, x kernel.Tensor) {
-	if s := w.Sparse; s != nil {
-		kernel.Sddmm(s.Ptr, s.Cols, dy, x, s.Grad)
-	}
-	if w.Dense != nil {
-		kernel.GradDense(dy, x, w.Dense.Grad, false)
-	}
-	if w.Bias != nil && w.Bias.Dense != nil {
-		biasBackward(dy, w.Bias.Dense.Grad)
+// gradients writes the gradients of the trained parameters of weights for their outputs' gradients dy, stacked, and their
+// inputs x. With weights in bfloat16, sampled gradients are products of values rounded to that; dense ones are not.
+func (g *Graph) gradients(weights []*Weight, dy, x kernel.Tensor) {
+	off, rounded := 0, false
+	for _, w := range weights {
+		part := dy.Band(off, w.Out)
+		off += w.Out
+		switch s := w.Sparse; {
+		case s == nil:
+		case w.Half == nil:
+			kernel.Sddmm(s.Ptr, s.Cols, part, x, s.Grad)
+		default:
+			if !rounded {
+				g.mem.xTokens.Set(x)
+				rounded = true
+			}
+			g.mem.dyTokens.Set(part)
+			kernel.SddmmHalf(s.Ptr, s.Cols, &g.mem.dyTokens, &g.mem.xTokens, s.Grad)
+		}
+		if w.Dense != nil {
+			kernel.GradDense(part, x, w.Dense.Grad, false)
+		}
+		if w.Bias != nil && w.Bias.Dense != nil {
+			biasBackward(part, w.Bias.Dense.Grad)
+		}
 	}
 }
 

@@ -58,6 +58,20 @@ func toPairs(a *asm) {
 	})
 }
 
+// toTokenPairs rounds features to bfloat16, the 32 tokens of each to 16 pairs; those of a feature lie step pairs after those
+// of the one before.
+func toTokenPairs(a *asm) {
+	x, y, step, n := a.arg("x"), a.arg("y"), a.step("step"), a.rows("x")
+	a.loop(n, func() {
+		low, high := a.load(x, 0), a.load(x, 1)
+		a.narrow(low, high, low)
+		a.store(low, y, 0)
+		a.free(low, high)
+		a.advance(rowBytes, x)
+		a.op("ADDQ", step, y)
+	})
+}
+
 // interleaved is the permutation of the 16-bit lanes of a register that takes one lane of each half by turns.
 func interleaved() []uint16 {
 	var order []uint16

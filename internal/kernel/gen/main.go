@@ -47,6 +47,7 @@ func functions() []*function {
 		{"accumulate", params("y, x []float32"), both, accumulate, "refAccumulate"},
 		{"adamW", params("c *AdamW, w, g, m, v []float32"), both, adamW, "refAdamW"},
 		{"toPairs", params("x []float32, y []pair"), []target{avx512bf16}, toPairs, "refToPairs"},
+		{"toTokenPairs", params("x []float32, y []pair, step int"), []target{avx512bf16}, toTokenPairs, "refToTokenPairs"},
 		{"fromPairs", params("x []pair, y []float32"), both, fromPairs, "refFromPairs"},
 		{"interleave", params("low, high []uint16, y []pair"), both, interleave, "refInterleave"},
 		{"prefetch", params("p *uint16, rows, stride, lines int"), []target{avx2}, prefetch, "refPrefetch"},
@@ -60,7 +61,10 @@ func functions() []*function {
 		fs = append(fs, &function{fmt.Sprintf("gemm%dx16", rows), params(gemmParams), []target{avx2}, gemmTile(rows, 16, (*asm).fma), ""})
 	}
 	for _, nb := range []int{4, 2, 1} {
-		fs = append(fs, &function{fmt.Sprintf("sddmm%d", nb), params(sddmmParams), both, sddmm(nb), ""})
+		fs = append(fs, &function{fmt.Sprintf("sddmm%d", nb), params(sddmmParams), both, sddmm(sampled(nb)), ""})
+	}
+	for _, parts := range []int{2, 1} {
+		fs = append(fs, &function{fmt.Sprintf("sddmmHalf%d", parts), params(sddmmHalfParams), []target{avx512bf16}, sddmm(sampledHalf(parts)), ""})
 	}
 	return fs
 }

@@ -2,26 +2,43 @@ package main
 
 import (
 	"fmt"
+	"math/bits"
 	"slices"
 	"strings"
 )
 
-const sddmmParams = "rows int, ptr *int, cols *int32, dy *float32, dyStep int, x *float32, xStep int, ds *float32"
+const (
+	sddmmParams     = "rows int, ptr *int, cols *int32, dy *float32, dyStep int, x *float32, xStep int, ds *float32"
+	sddmmHalfParams = "rows int, ptr *int, cols *int32, dy *pair, dyStep int, x *pair, xStep int, ds *float32"
+)
 
 // sddmmGroup is the number of sampled entries that are summed at a time and reduced together.
 const sddmmGroup = 8
 
-// sddmm writes the sampled products of nb blocks: for the entries of each row of dy, in their order,
+// sampling is a form of operands of sampled products.
+type sampling struct {
+	parts     int // of the tokens, apart from each other in memory
+	partBytes int // of one feature in one part
+	product   func(a *asm, s, d, x operand)
+}
+
+// sampled returns the form of float32 values, each part a block.
+func sampled(blocks int) sampling { return sampling{blocks, rowBytes, (*asm).product} }
+
+// sampledHalf returns that of bfloat16 values, each part four blocks.
+func sampledHalf(parts int) sampling { return sampling{parts, 4 * rowBytes / 2, (*asm).halfProduct} }
+
+// sddmm writes the sampled products of a number of tokens: for the entries of each row of dy, in their order,
 //
 //	ds[i] += Σ_b Σ_t dy[b][row][t] · x[b][cols[i]][t]
 //
-// A group that a row does not fill adds zeros to what follows in ds, which therefore needs sddmmGroup − 1 values more
-// than there are entries.
-func sddmm(nb int) func(a *asm) {
+// with b counting the parts. A group that a row does not fill adds zeros to what follows in ds, which therefore needs
+// sddmmGroup − 1 values more than there are entries.
+func sddmm(form sampling) func(a *asm) {
 	return func(a *asm) {
 		rows, ptr, cols, ds := a.arg("rows"), a.arg("ptr"), a.arg("cols"), a.arg("ds")
 		dy, x := a.arg("dy"), a.arg("x")
-		dyAt, xAt := a.blocks("dyStep", nb), a.blocks("xStep", nb)
+		dyAt, xAt := a.parts("dyStep", form), a.parts("xStep", form)
 		left, entry := a.gp(), a.gp()
 		acc := a.vecN(sddmmGroup)
 		a.loop(rows, func() {
@@ -31,17 +48,17 @@ func sddmm(nb int) func(a *asm) {
 			a.advance(8, ptr)
 			a.op("TESTQ", left, left)
 			a.op("JLE", next)
-			row := a.sddmmRow(dy, dyAt, nb)
+			row := a.sddmmRow(dy, dyAt, form.parts*form.partBytes/a.bytes())
 			a.place(group)
 			for _, s := range acc {
 				a.clear(s)
 			}
 			for j, s := range acc {
 				a.op("MOVLQSX", mem(cols, 4*j), entry)
-				a.op("SHLQ", "$7", entry) // rowBytes
+				a.op("SHLQ", fmt.Sprintf("$%d", bits.TrailingZeros(uint(form.partBytes))), entry)
 				a.op("ADDQ", x, entry)
 				for i, d := range row {
-					a.product(s, d, xAt(entry, i))
+					form.product(a, s, d, xAt(entry, i))
 				}
 				if j+1 < len(acc) {
 					a.op("CMPQ", left, fmt.Sprintf("$%d", j+1))
@@ -61,29 +78,30 @@ func sddmm(nb int) func(a *asm) {
 			a.op("LEAQ", "("+cols+")("+left+"*4)", cols)
 			a.op("LEAQ", "("+ds+")("+left+"*4)", ds)
 			a.place(next)
-			a.advance(rowBytes, dy)
+			a.advance(form.partBytes, dy)
 		})
 	}
 }
 
-// blocks returns what addresses vector i of a feature in nb consecutive blocks, step apart, given the feature's place in
-// the first of them.
-func (a *asm) blocks(step string, nb int) func(p operand, i int) operand {
+// parts returns what addresses vector i of a feature in consecutive parts, step apart, given the feature's place in the
+// first of them.
+func (a *asm) parts(step string, form sampling) func(p operand, i int) operand {
 	var one, three operand
-	if nb > 1 {
+	if form.parts > 1 {
 		one = a.step(step)
 	}
-	if nb > 3 {
+	if form.parts > 3 {
 		three = a.gp()
 		a.op("LEAQ", fmt.Sprintf("(%s)(%s*2)", one, one), three)
 	}
 	index := []string{"", "(" + one + "*1)", "(" + one + "*2)", "(" + three + "*1)"}
-	return func(p operand, i int) operand { return a.at(p, i%a.perBlock()) + index[i/a.perBlock()] }
+	vectors := form.partBytes / a.bytes()
+	return func(p operand, i int) operand { return a.at(p, i%vectors) + index[i/vectors] }
 }
 
 // sddmmRow returns the vectors of dy's row: registers where the target has enough, else where they lie in memory.
-func (a *asm) sddmmRow(dy operand, at func(p operand, i int) operand, nb int) []operand {
-	row := make([]operand, nb*a.perBlock())
+func (a *asm) sddmmRow(dy operand, at func(p operand, i int) operand, vectors int) []operand {
+	row := make([]operand, vectors)
 	for i := range row {
 		row[i] = at(dy, i)
 		if a.regs == avx512.regs {
@@ -104,6 +122,14 @@ func (a *asm) product(s, d, x operand) {
 	t := a.vec()
 	a.op("VMOVUPS", x, t)
 	a.fma(s, t, d)
+	a.free(t)
+}
+
+// halfProduct is product for pairs of bfloat16 values and d in a register.
+func (a *asm) halfProduct(s, d, x operand) {
+	t := a.vec()
+	a.op("VMOVUPS", x, t)
+	a.pairProduct(s, d, t)
 	a.free(t)
 }
 

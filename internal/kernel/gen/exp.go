@@ -2,56 +2,49 @@ package main
 
 import "math"
 
-// Constants of exp: exp(x) = 2ⁿ·exp(r) with n = round(x·log₂e) and r = x − n·ln 2, |r| ≤ ½ ln 2. ln 2 is split so that
-// n times its upper part is exact. The polynomial is that of Cephes' expf (S. Moshier), to which FMA lends one ulp.
-const (
-	log2e   = math.Log2E
-	ln2High = 0.693359375
-	ln2Low  = -2.12194440e-4
-)
+// Constants of exp: exp(x) = 2ᵗ with t = x·log₂e, and 2ᵗ = 2ⁿ·2ʳ with n = round(t) and r = t − n, |r| ≤ ½.
 
-var expPoly = []float32{1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1, 1, 1}
+// exp2Poly is the polynomial of degree 6 of least relative error to 2ʳ for |r| ≤ ½ that is 1 at 0, highest power first:
+// 2e-9, and less than one ulp with the rounding of its own arithmetic.
+var exp2Poly = []float32{1.5353362064e-4, 1.3398874557e-3, 9.6184373582e-3, 5.5503324708e-2, 2.4022647914e-1, 6.9314720286e-1, 1}
 
-// expRange holds the arguments between which the exponential is a normal number, the upper rounded up so that it and
-// what is clamped to it overflow to +Inf. Smaller arguments give 0, not a subnormal: masked entries of a softmax would
-// otherwise stall some processors for hundreds of cycles each.
-var expRange = struct{ low, high float32 }{-87.33654, 89}
+// exp2Range holds the t between which 2ᵗ is a normal number, the upper one so that what is clamped to it overflows to +Inf.
+// Smaller ones give 0, not a subnormal: masked entries of a softmax would otherwise stall some processors for hundreds of
+// cycles each.
+var exp2Range = struct{ low, high float32 }{-126, 129}
 
-// exponential holds the registers that exp needs throughout a loop.
+// exponential holds the registers that exp2 needs throughout a loop.
 type exponential struct{ low, high operand }
 
 func (a *asm) exponential() exponential {
-	return exponential{a.broadcast(a.float(expRange.low)), a.broadcast(a.float(expRange.high))}
+	return exponential{a.broadcast(a.float(exp2Range.low)), a.broadcast(a.float(exp2Range.high))}
 }
 
-// exp replaces x by exp(x). NaN stays NaN: the clamps return their last operand when unordered, as does the mask.
-func (a *asm) exp(e exponential, x operand) {
+// exp2 replaces t by 2ᵗ. NaN stays NaN: the clamp returns its last operand when unordered, as does the mask.
+func (a *asm) exp2(e exponential, t operand) {
 	const notLess, nearest = "$5", "$8"
 	keep := "K1"
 	if a.lanes == avx2.lanes {
 		keep = a.vec()
 	}
-	a.op("VCMPPS", notLess, e.low, x, keep)
-	a.minOf(x, e.high, x)
-	a.maxOf(x, e.low, x)
+	a.op("VCMPPS", notLess, e.low, t, keep)
+	a.minOf(t, e.high, t)
 	n := a.vec()
-	a.mul(n, x, a.float(log2e))
 	if a.lanes == avx512.lanes {
-		a.op("VRNDSCALEPS", nearest, n, n)
+		a.op("VRNDSCALEPS", nearest, t, n)
 	} else {
-		a.op("VROUNDPS", nearest, n, n)
+		a.op("VROUNDPS", nearest, t, n)
 	}
-	a.fnma(x, n, a.float(ln2High))
-	a.fnma(x, n, a.float(ln2Low))
-	p := a.broadcast(a.float(expPoly[0]))
-	for _, c := range expPoly[1:] {
-		a.mulAdd(p, x, a.float(c))
+	a.sub(t, t, n) // exact
+	p := a.broadcast(a.float(exp2Poly[0]))
+	for _, c := range exp2Poly[1:] {
+		a.mulAdd(p, t, a.float(c))
 	}
 	if a.lanes == avx512.lanes {
-		a.op("VSCALEFPS.Z", n, p, keep, x)
+		a.op("VSCALEFPS.Z", n, p, keep, t)
 	} else {
-		a.scale(p, n, x)
-		a.op("VANDPS", keep, p, x)
+		a.scale(p, n, t)
+		a.op("VANDPS", keep, p, t)
 		a.free(keep)
 	}
 	a.free(n, p)
@@ -73,12 +66,19 @@ func expCols(a *asm) {
 	x, sum, n := a.arg("x"), a.arg("sum"), a.rows("x")
 	scale := a.broadcast(a.fn.frame("scale"))
 	shifts, sums := a.loadBlock(a.arg("shift")), a.loadBlock(sum)
+	// exp(x·scale − shift) is 2 to the power of x·(scale·log₂e) − shift·log₂e: one rounding, as x·scale − shift would have.
+	toBase2 := a.broadcast(a.float(math.Log2E))
+	a.mul(scale, scale, toBase2)
+	for _, s := range shifts {
+		a.mul(s, s, toBase2)
+	}
+	a.free(toBase2)
 	e := a.exponential()
 	a.loop(n, func() {
 		for v := range sums {
 			t := a.load(x, v)
 			a.mulSub(t, scale, shifts[v])
-			a.exp(e, t)
+			a.exp2(e, t)
 			a.store(t, x, v)
 			a.add(sums[v], sums[v], t)
 			a.free(t)
@@ -91,8 +91,8 @@ func expCols(a *asm) {
 // onePlusExpNeg takes a register for 1 + exp(−g).
 func (a *asm) onePlusExpNeg(e exponential, g operand) operand {
 	q := a.vec()
-	a.xor(q, g, a.bits(1<<31))
-	a.exp(e, q)
+	a.mul(q, g, a.float(-math.Log2E))
+	a.exp2(e, q)
 	a.add(q, q, a.float(1))
 	return q
 }

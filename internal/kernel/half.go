@@ -42,6 +42,21 @@ func (h *Halves) SetBand(b, off int, x []float32) {
 	PackHalves(x, h.pairs[at/2:][:ceilDiv(len(x), 2*Block)*Block])
 }
 
+// SetValue replaces the value of feature f and token t in block b.
+func (h *Halves) SetValue(b, f, t int, v float32) {
+	half := ToHalf(v)
+	if active < isAVX512BF16 {
+		h.float(b)[f*Block+t] = FromHalf(half)
+		return
+	}
+	p := &h.block(b)[f/2*Block+t]
+	if f%2 == 0 {
+		*p = *p&^0xffff | pair(half)
+	} else {
+		*p = *p&0xffff | pair(half)<<16
+	}
+}
+
 // Set fills h with x.
 func (h *Halves) Set(x Tensor) {
 	h.Reset(x.Rows, x.N())

@@ -159,6 +159,12 @@ func TestPairs(t *testing.T) {
 			requireClose(t, fmt.Sprint(rows, " rows"), got, x, 0)
 			h.Expand(NewTensor(got, rows))
 			requireClose(t, fmt.Sprint(rows, " rows, expanded"), got, x, 0)
+			for f := range rows {
+				x[f*Block+f%Block] = float32(f)
+				h.SetValue(0, f, f%Block, float32(f))
+			}
+			h.Expand(NewTensor(got, rows))
+			requireClose(t, fmt.Sprint(rows, " rows, with other values"), got, x, 0)
 			for _, v := range y[rows/2*Block:] {
 				if rows%2 == 1 && v>>16 != 0 {
 					t.Errorf("%d rows: %x in the padding", rows, v)

@@ -103,7 +103,8 @@ type crossEntropy struct {
 	targets   []int32
 	nll       []float32
 	logits    buffer
-	x, dx     buffer // the counted positions of the chunk, side by side
+	factors   []float32 // of the chunk's logits' gradients
+	x, dx     buffer    // the counted positions of the chunk, side by side
 }
 
 // flops are those of the logits and of the gradients, which the forward pass takes as well.
@@ -149,10 +150,19 @@ func (c *crossEntropy) forward(x kernel.Tensor) error {
 		gather(x, c.positions[first:first+count], xs)
 		logits := c.logits.get(xs.N(), c.head.Out)
 		g.mem.operand(c.head, xs).mul(c.head, false, logits, false)
+		factors := grow(&c.factors, xs.N()*kernel.Block)
+		var halves *kernel.Halves
+		if gradients && c.needGrad && c.head.Half != nil && c.head.Dense == nil {
+			halves = g.mem.roundAhead(logits)
+		}
 		kernel.Parallel(xs.N(), func(b int) {
 			at := first + b*kernel.Block
 			k := min(kernel.Block, first+count-at)
-			softmaxLoss(logits.Blk(b), c.targets[at:at+k], c.nll[at:at+k], gradients, float32(g.batch.Scale))
+			r := (*[kernel.Block]float32)(factors[b*kernel.Block:])
+			softmaxLoss(logits.Blk(b), c.targets[at:at+k], c.nll[at:at+k], gradients, float32(g.batch.Scale), r, halves, b)
+			if gradients && c.head.Dense != nil {
+				kernel.ScaleCols(logits.Blk(b), r)
+			}
 		})
 		if !gradients {
 			continue
@@ -160,6 +170,11 @@ func (c *crossEntropy) forward(x kernel.Tensor) error {
 		if c.needGrad {
 			dxs := c.dx.get(xs.N(), c.rows)
 			g.mem.operand(c.head, logits).mul(c.head, true, dxs, false)
+			if c.head.Dense == nil {
+				kernel.Parallel(xs.N(), func(b int) {
+					kernel.ScaleCols(dxs.Blk(b), (*[kernel.Block]float32)(factors[b*kernel.Block:]))
+				})
+			}
 			scatter(dxs, c.positions[first:first+count], dx)
 		}
 		if p := c.head.Dense; p != nil {
@@ -176,10 +191,14 @@ func (c *crossEntropy) forward(x kernel.Tensor) error {
 // chunkBlocks is how many blocks of positions have logits at a time.
 func chunkBlocks(vocab int) int { return max(1, min(16, logitsBytes/(4*kernel.Block*vocab))) }
 
-// softmaxLoss writes −log softmax(logits)[target] of one block's tokens to nll and, with gradient, replaces the logits
-// (vocabulary × 32) by scale·(softmax − onehot); columns without a token become zero.
-func softmaxLoss(logits []float32, targets []int32, nll []float32, gradient bool, scale float32) {
-	var peak, z, r [kernel.Block]float32
+// softmaxLoss writes −log softmax(logits)[target] of one block's tokens to nll. With gradient it replaces the logits
+// (vocabulary × 32) by their gradients up to a factor per token, which it writes to r: with z the sum of the exponentials, the
+// gradient scale·(softmax − onehot) is (scale/z)·(exp − z·onehot), and the factor is cheaper to apply to what the gradients
+// are summed to. Where halves is not nil, its block b gets the same, rounded. The factor of a column without a token is zero.
+func softmaxLoss(
+	logits []float32, targets []int32, nll []float32, gradient bool, scale float32, r *[kernel.Block]float32, halves *kernel.Halves, b int,
+) {
+	var peak, z [kernel.Block]float32
 	var sum [kernel.Block]float64
 	var picked [kernel.Block]float32
 	for t := range peak {
@@ -191,19 +210,26 @@ func softmaxLoss(logits []float32, targets []int32, nll []float32, gradient bool
 	}
 	for f := 0; f < len(logits); f += expRows * kernel.Block {
 		clear(z[:])
-		kernel.ExpCols(logits[f:min(f+expRows*kernel.Block, len(logits))], 1, &peak, &z)
+		part := logits[f:min(f+expRows*kernel.Block, len(logits))]
+		kernel.ExpCols(part, 1, &peak, &z)
 		for t, v := range z {
 			sum[t] += float64(v)
 		}
+		if halves != nil {
+			halves.SetBand(b, f/kernel.Block, part)
+		}
 	}
-	for t := range targets {
+	clear(r[:])
+	for t, y := range targets {
 		nll[t] = float32(math.Log(sum[t]) + float64(peak[t]) - float64(picked[t]))
+		if !gradient {
+			continue
+		}
 		r[t] = float32(float64(scale) / sum[t])
-	}
-	if gradient {
-		kernel.ScaleCols(logits, &r)
-		for t, y := range targets {
-			logits[int(y)*kernel.Block+t] -= scale
+		v := &logits[int(y)*kernel.Block+t]
+		*v = float32(float64(*v) - sum[t])
+		if halves != nil {
+			halves.SetValue(b, int(y), t, *v)
 		}
 	}
 }

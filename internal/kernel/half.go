@@ -161,9 +161,11 @@ func MatMulHalf(w []uint16, trans bool, x *Halves, y Tensor, acc bool) {
 		r0, r1, b0, b1 := g.task(i)
 		if active < isAVX512BF16 {
 			m.taskInFloat(x, y, r0, r1, b0, b1, acc)
-		} else {
-			m.task(x, y, r0, r1, b0, b1, acc)
+			return
 		}
+		// Tasks go to threads by turns, more or less.
+		n0, n1, _, _ := g.task(min(i+Threads(), g.tasks()-1))
+		m.task(x, y, r0, r1, b0, b1, n0, n1, acc)
 	})
 }
 
@@ -175,8 +177,8 @@ type halfMatrix struct {
 	trans  bool
 }
 
-// task computes rows [r0, r1) of blocks [b0, b1).
-func (m halfMatrix) task(x *Halves, y Tensor, r0, r1, b0, b1 int, acc bool) {
+// task computes rows [r0, r1) of blocks [b0, b1); rows [n0, n1) are likely to be next.
+func (m halfMatrix) task(x *Halves, y Tensor, r0, r1, b0, b1, n0, n1 int, acc bool) {
 	var buf *pairBuffer
 	view := !m.trans && m.stride%2 == 0
 	if !view || b1-b0 >= packBlocks {
@@ -197,8 +199,12 @@ func (m halfMatrix) task(x *Halves, y Tensor, r0, r1, b0, b1 int, acc bool) {
 			tile = m.pack(r0, r1-r0, p, k, buf[:])
 		}
 		for b := b0; b < b1; b++ {
-			if m.trans && p+step < depth {
-				m.fetch(r0, r1, 2*(p+step), min(2*step, m.depth-2*(p+step)), b-b0, b1-b0)
+			switch {
+			case buf == nil:
+			case p+step < depth:
+				m.fetch(r0, r1, 2*(p+step), min(2*(p+2*step), m.depth), b-b0, b1-b0)
+			case n0 != r0:
+				m.fetch(n0, n1, 0, min(2*step, m.depth), b-b0, b1-b0)
 			}
 			pairGemm(r1-r0, k, tile, x.block(b)[p*Block:], y.Blk(b)[r0*Block:], acc || p > 0)
 		}
@@ -254,13 +260,16 @@ func (m halfMatrix) packTrans(r0, rows, p, k int, dst []pair) pairMatrix {
 	return pairMatrix{dst, 1, rows}
 }
 
-// fetch asks for share i of n of the stored rows [f, f+count), columns [r0, r1), which the next depth step packs: short
-// pieces far apart, which the processor does not foresee.
-func (m halfMatrix) fetch(r0, r1, f, count, i, n int) {
+// fetch asks for share i of n of rows [r0, r1), columns [p0, p1), which are packed next: short pieces far apart, which the
+// processor does not foresee.
+func (m halfMatrix) fetch(r0, r1, p0, p1, i, n int) {
+	if m.trans {
+		r0, r1, p0, p1 = p0, p1, r0, r1
+	}
 	const line = 64 / 2 // values
-	per := ceilDiv(count, n)
-	if lo, hi := i*per, min((i+1)*per, count); lo < hi {
-		prefetch(&m.data[(f+lo)*m.stride+r0], hi-lo, m.stride, ceilDiv(r1-r0, line)+1)
+	per := ceilDiv(r1-r0, n)
+	if lo, hi := r0+i*per, min(r0+(i+1)*per, r1); lo < hi {
+		prefetch(&m.data[lo*m.stride+p0], hi-lo, m.stride, ceilDiv(p1-p0, line)+1)
 	}
 }
 

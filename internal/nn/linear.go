@@ -34,14 +34,15 @@ type Sparse struct {
 }
 
 // NewSparse makes the entries at rows and cols, in row-major order, of w trainable, starting from the given values
-// (nil for zero). base holds all values of the weight before training; they may be more precise than w's own. NewSparse
+// (nil for zero), which training changes in place. base holds all values of the weight before training; they may be more precise than w's own. NewSparse
 // writes base + value to the weight, whose memory must be writable.
 func NewSparse(w *Weight, base []float32, rows, cols []int32, values []float32) *Sparse {
 	k := len(rows)
 	s := &Sparse{Ptr: make([]int, w.Out+1), Cols: cols, Base: make([]float32, k)}
 	s.Name = w.Name
-	s.Value = make([]float32, k)
-	copy(s.Value, values)
+	if s.Value = values; values == nil {
+		s.Value = make([]float32, k)
+	}
 	for i, r := range rows {
 		s.Ptr[r+1]++
 		s.Base[i] = base[int(r)*w.In+int(cols[i])]

@@ -102,7 +102,6 @@ func (s *session) adapter() (*adapter.Adapter, error) {
 		a.Config.Mask, a.Config.R, a.Config.Density, a.Config.TargetModules = c.Mask, c.R, c.Density, c.TargetModules
 	}
 	for _, d := range s.deltas {
-		copy(d.Values, s.model.Linear(d.Name).Sparse.Value)
 		a.Deltas = append(a.Deltas, d)
 	}
 	return a, nil

@@ -145,10 +145,10 @@ func (s *session) planMemory() []PlanMemory {
 			scoring = g.Memory(max(evalTokens, s.valid.Stats.Longest), s.valid.Stats.Longest)
 		}
 	}
-	// Each trained value has a gradient and two moments; a sparse one a value, the base's value and two indices as well.
+	// Each trained value has a gradient and two moments; a sparse one itself, the base's value and two indices as well.
 	perValue := int64(3 * 4)
 	if s.deltas != nil {
-		perValue += 5 * 4
+		perValue += 4 * 4
 	}
 	if s.cfg.GradientAccumulationSteps > 1 {
 		perValue += 4

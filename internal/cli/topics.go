@@ -80,7 +80,8 @@ CONFIGURATIONS
   YAML; ` + "`shira config init`" + ` prints one with every key explained.
 
 METRICS
-  metrics.jsonl: for each logged step an object with step, loss, learning_rate, grad_norm,
-  tokens and tokens_per_second; for each evaluation one with step, eval_loss and
-  eval_tokens. Losses are means over counted tokens, in nats.
+  metrics.jsonl, until the run has ended well metrics.jsonl.part: for each logged
+  step an object with step, loss, learning_rate, grad_norm, tokens and
+  tokens_per_second; for each evaluation one with step, eval_loss and eval_tokens.
+  Losses are means over counted tokens, in nats.
 `

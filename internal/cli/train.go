@@ -189,6 +189,9 @@ func (a *app) printTrained(cfg *config.Train, r *train.Result) {
 		data = cfg.TrainFile
 	}
 	model, dir, file := shellQuote(cfg.ModelNameOrPath), shellQuote(r.OutputDir), shellQuote(data)
+	if r.ValidationCut {
+		file += fmt.Sprintf(" --max-seq-length %d", cfg.MaxSeqLength) // what the validation losses were measured with
+	}
 	fmt.Fprint(a.stdout, "\nNext:\n")
 	if cfg.Method == "full" {
 		fmt.Fprintf(a.stdout, "  shira eval %s --data %s\n", dir, file)

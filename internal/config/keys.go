@@ -84,7 +84,7 @@ var keys = []Key{
 		Doc:   "A new order of the examples each epoch; false keeps that of the file.",
 		field: func(t *Train) any { return &t.Shuffle }},
 	{Name: "append_eos", Section: sectionData, Default: "false",
-		Doc:   "End-of-sequence token after each text. A completion always gets one.",
+		Doc:   "End-of-sequence token after each text of the training file. A completion there always gets one. Validation, like\n`shira eval`, counts none.",
 		field: func(t *Train) any { return &t.AppendEOS }},
 
 	{Name: "method", Section: sectionMethod, Default: "shira", Choices: methodNames(true), Planned: methodNames(false),

@@ -53,3 +53,12 @@ func unmap(b []byte) error { return windows.UnmapViewOfFile(uintptr(unsafe.Point
 func adviseWillNeed([]byte) {}
 
 func adviseDontNeed([]byte) {}
+
+// tryLock takes an exclusive lock that ends with the file's closing, or the process.
+func tryLock(f *os.File) (ok bool, err error) {
+	err = windows.LockFileEx(windows.Handle(f.Fd()), windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, new(windows.Overlapped))
+	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) {
+		return false, nil
+	}
+	return err == nil, err
+}

@@ -13,7 +13,11 @@ import (
 	"shira/internal/fsx"
 )
 
-const metricsFile = "metrics.jsonl"
+const (
+	metricsFile = "metrics.jsonl"
+	// openMetrics is its name until the run's result is there.
+	openMetrics = "metrics.jsonl.part"
+)
 
 // output is a run's directory.
 type output struct {
@@ -21,27 +25,60 @@ type output struct {
 	metrics *os.File
 }
 
-// openOutput makes the directory and starts metrics.jsonl. A directory that holds a result already is refused.
-func openOutput(cfg *config.Train) (*output, error) {
-	dir := cfg.OutputDir
-	for _, name := range []string{adapter.TensorsFile, checkpoint.ModelFile, metricsFile} {
-		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil && !cfg.OverwriteOutputDir {
-			return nil, fault.New(fault.Usage, dir, "the output directory holds a run already: %s", name).
+// checkOutput refuses a directory that holds a result already, or one of another kind than cfg's, which overwriting would
+// leave beside the new one.
+func checkOutput(cfg *config.Train) error {
+	holds := func(name string) bool {
+		_, err := os.Lstat(filepath.Join(cfg.OutputDir, name))
+		return err == nil
+	}
+	for _, name := range []string{adapter.TensorsFile, checkpoint.ModelFile, checkpoint.IndexFile, metricsFile} {
+		if holds(name) && !cfg.OverwriteOutputDir {
+			return fault.New(fault.Usage, cfg.OutputDir, "the output directory holds a run already: %s", name).
 				WithHint("choose another output_dir, or set overwrite_output_dir: true")
 		}
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, fsx.Wrap(err, dir, "cannot make the output directory")
+	for _, other := range []struct {
+		full bool
+		name string
+		what string
+	}{
+		{false, checkpoint.ModelFile, "a model"}, {false, checkpoint.IndexFile, "a model"}, {true, checkpoint.IndexFile, "a model in shards"},
+		{true, adapter.TensorsFile, "an adapter"},
+	} {
+		if other.full == (cfg.Method == "full") && holds(other.name) {
+			return fault.New(fault.Usage, cfg.OutputDir, "the output directory holds %s, which method %s would not replace: %s", other.what, cfg.Method, other.name).
+				WithHint("choose another output_dir")
+		}
 	}
-	path := filepath.Join(dir, metricsFile)
-	f, err := os.Create(path)
+	return nil
+}
+
+// openOutput makes the directory and starts the metrics.
+func openOutput(cfg *config.Train) (*output, error) {
+	if err := checkOutput(cfg); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(cfg.OutputDir, 0o755); err != nil {
+		return nil, fsx.Wrap(err, cfg.OutputDir, "make the output directory")
+	}
+	f, err := fsx.CreateLocked(filepath.Join(cfg.OutputDir, openMetrics))
 	if err != nil {
-		return nil, fsx.Wrap(err, path, "cannot write")
+		return nil, err
 	}
-	return &output{dir, f}, nil
+	return &output{cfg.OutputDir, f}, nil
 }
 
 func (o *output) close() { o.metrics.Close() }
+
+// finish gives the metrics their name, once the result is there.
+func (o *output) finish() error {
+	err := o.metrics.Close()
+	if err == nil {
+		err = os.Rename(o.metrics.Name(), filepath.Join(o.dir, metricsFile))
+	}
+	return fsx.Wrap(err, o.dir, "write "+metricsFile)
+}
 
 // step appends a step's line to metrics.jsonl.
 func (o *output) step(s StepInfo) error {
@@ -70,7 +107,7 @@ func (o *output) line(v any) error {
 		return err
 	}
 	if _, err := o.metrics.Write(append(b, '\n')); err != nil {
-		return fsx.Wrap(err, o.metrics.Name(), "cannot write")
+		return fsx.Wrap(err, o.metrics.Name(), "write")
 	}
 	return nil
 }

@@ -20,6 +20,9 @@ func MakePlan(ctx context.Context, cfg *config.Train) (*Plan, error) {
 		return nil, err
 	}
 	defer machine.Close()
+	if err := checkOutput(cfg); err != nil {
+		return nil, err
+	}
 	return s.plan(), nil
 }
 

@@ -19,7 +19,7 @@ import (
 const evalTokens = 1024
 
 // Run trains as cfg says and writes the adapter or model to its output directory. When ctx is cancelled it stops after
-// the step it is in, and nothing but metrics.jsonl is written.
+// the step it is in, and nothing but the metrics so far, metrics.jsonl.part, is written.
 func Run(ctx context.Context, cfg *config.Train, obs Observer) (*Result, error) {
 	s, err := setUp(ctx, cfg)
 	if err != nil {
@@ -57,8 +57,12 @@ func Run(ctx context.Context, cfg *config.Train, obs Observer) (*Result, error) 
 	if err := out.save(s); err != nil {
 		return nil, err
 	}
+	if err := out.finish(); err != nil {
+		return nil, err
+	}
 	t.result.OutputDir = cfg.OutputDir
 	t.result.TrainableParameters = s.trained()
+	t.result.ValidationCut = s.valid != nil && s.valid.Stats.Truncated > 0
 	t.result.PeakRSSBytes = procstat.PeakRSS()
 	if cfg.Profile {
 		t.result.Profile = t.profile()
@@ -224,13 +228,21 @@ func (t *trainer) notFinite(info StepInfo) error {
 	for _, p := range t.machine.Params() {
 		for _, g := range p.Grad {
 			if f := float64(g); math.IsNaN(f) || math.IsInf(f, 0) {
-				return fault.New(fault.Numerical, "", "step %d: the gradient of %s is not finite (loss %v)", info.Step, p.Name, info.Loss).
-					WithHint("lower learning_rate (now %g) or set max_grad_norm; nothing was written", t.cfg.LearningRate)
+				return t.diverged(info.Step, info.Step-1, "the gradient of %s is not finite (loss %v)", p.Name, info.Loss)
 			}
 		}
 	}
-	return fault.New(fault.Numerical, "", "step %d: the loss is %v, the gradient's norm %v", info.Step, info.Loss, info.GradNorm).
-		WithHint("lower learning_rate (now %g); nothing was written", t.cfg.LearningRate)
+	return t.diverged(info.Step, info.Step-1, "the loss is %v, the gradient's norm %v", info.Loss, info.GradNorm)
+}
+
+// diverged is the error of a run whose numbers are no longer finite at a step, after so many updates. Before the first one
+// that is the base's doing, or the data's.
+func (t *trainer) diverged(step, updates int, format string, args ...any) error {
+	err := fault.New(fault.Numerical, "", "step %d: %s", step, fmt.Sprintf(format, args...))
+	if updates == 0 {
+		return err.WithHint("nothing was trained yet: look for infinities and NaN in the base's weights; no result was written")
+	}
+	return err.WithHint("lower learning_rate (now %g) or set max_grad_norm; no result was written", t.cfg.LearningRate)
 }
 
 // evaluate scores the validation file after the given step.
@@ -241,6 +253,9 @@ func (t *trainer) evaluate(ctx context.Context, step int) error {
 	score, err := t.scorer.Score(ctx, t.valid, evalTokens)
 	if err != nil {
 		return err
+	}
+	if math.IsNaN(score.Loss) || math.IsInf(score.Loss, 0) {
+		return t.diverged(step, step, "the validation loss is %v", score.Loss)
 	}
 	info := EvalInfo{Step: step, Loss: score.Loss, Tokens: score.Tokens}
 	t.result.EvalLoss = &info.Loss

@@ -134,7 +134,8 @@ func (s *session) loadData() error {
 	if s.cfg.ValidationFile == "" {
 		return nil
 	}
-	opt.Path = s.cfg.ValidationFile
+	// As `shira eval` counts: without end-of-sequence tokens that the file does not hold.
+	opt.Path, opt.AppendEOS, opt.OmitEOS = s.cfg.ValidationFile, false, true
 	s.valid, err = data.Load(opt)
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"math"
@@ -314,8 +315,85 @@ func TestOutputDirectoryIsNotOverwritten(t *testing.T) {
 	if err != nil || !bytes.Equal(before, after) {
 		t.Fatalf("the refused run changed the adapter (%v)", err)
 	}
+	// A plan finds the same fault.
+	if _, err := MakePlan(context.Background(), cfg); fault.KindOf(err) != fault.Usage {
+		t.Errorf("a plan: %v", err)
+	}
 	cfg.OverwriteOutputDir = true
+	// What a failed run leaves is the old result and its metrics, and the new metrics so far.
+	metrics, err := os.ReadFile(filepath.Join(cfg.OutputDir, metricsFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rate := cfg.LearningRate
+	cfg.LearningRate = 1e30
+	if _, err := Run(context.Background(), cfg, &recorder{}); fault.KindOf(err) != fault.Numerical {
+		t.Fatalf("a run that diverges: %v", err)
+	}
+	for name, want := range map[string][]byte{adapter.TensorsFile: before, metricsFile: metrics} {
+		if got, err := os.ReadFile(filepath.Join(cfg.OutputDir, name)); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("the failed run changed %s (%v)", name, err)
+		}
+	}
+	cfg.LearningRate = rate
 	mustRun(t, cfg)
+	if _, err := os.Stat(filepath.Join(cfg.OutputDir, openMetrics)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s is still there: %v", openMetrics, err)
+	}
+	cfg.Method = "full"
+	if _, err := Run(context.Background(), cfg, &recorder{}); fault.KindOf(err) != fault.Usage {
+		t.Errorf("a model over an adapter: %v", err)
+	}
+}
+
+// TestRunAfterFailure wants a directory that holds no result to be no obstacle.
+func TestRunAfterFailure(t *testing.T) {
+	cfg := tinyConfig(t, checkpoint.F32)
+	rate := cfg.LearningRate
+	cfg.LearningRate = 1e30
+	if _, err := Run(context.Background(), cfg, &recorder{}); fault.KindOf(err) != fault.Numerical {
+		t.Fatal(err)
+	}
+	cfg.LearningRate = rate
+	mustRun(t, cfg)
+}
+
+func TestTwoWriters(t *testing.T) {
+	cfg := tinyConfig(t, checkpoint.F32)
+	var second error
+	rec := &recorder{onStep: func(s StepInfo) {
+		if s.Step == 2 {
+			_, second = Run(context.Background(), cfg, &recorder{})
+		}
+	}}
+	if _, err := Run(context.Background(), cfg, rec); err != nil {
+		t.Fatal(err)
+	}
+	if fault.KindOf(second) != fault.Locked {
+		t.Errorf("a second run into the directory: %v", second)
+	}
+}
+
+// TestNaNBase blames the base, not the learning rate, whether the loss or a gradient shows it.
+func TestNaNBase(t *testing.T) {
+	cfg := tinyConfig(t, checkpoint.F32)
+	path := filepath.Join(cfg.ModelNameOrPath, checkpoint.ModelFile)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	binary.LittleEndian.PutUint32(b[len(b)-4:], math.Float32bits(float32(math.NaN())))
+	if err := os.WriteFile(path, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, validation := range []string{cfg.ValidationFile, ""} {
+		cfg.ValidationFile = validation
+		_, err := Run(context.Background(), cfg, &recorder{})
+		e, _ := errors.AsType[*fault.Error](err)
+		if fault.KindOf(err) != fault.Numerical || e == nil || !strings.Contains(e.Hint, "base's weights") {
+			t.Errorf("validation %q: %v", validation, err)
+		}
+	}
 }
 
 func TestCancel(t *testing.T) {

@@ -7,10 +7,10 @@ LDFLAGS  := -s -w -X shira/internal/buildinfo.version=$(VERSION)
 FUZZTIME ?= 10s
 LINT     := go tool -modfile=tools/go.mod golangci-lint
 
-.PHONY: help build demo demo-base test race lint bench fuzz cross clean
+.PHONY: help build demo demo-base test race lint bench bench-peers fuzz cross clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 build: ## bin/shira, one static binary
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/shira ./cmd/shira
@@ -33,6 +33,9 @@ lint: ## golangci-lint, built from the pinned version in tools/
 
 bench: ## benchmarks of the kernels, the training step and scoring
 	go test -run '^$$' -bench . ./internal/kernel ./internal/model ./internal/eval
+
+bench-peers: ## speed and memory on random models of up to 1.1B, and those of PEFT
+	scripts/bench_peers.sh $(RUNS)
 
 fuzz: ## every fuzz target for FUZZTIME (10s)
 	scripts/fuzz.sh $(FUZZTIME)

@@ -38,6 +38,7 @@ var rooms = map[string][]string{
 	"internal/procstat":     nil,
 	"internal/spell":        nil,
 	"scripts/demo":          {"internal/checkpoint", "internal/fault"},
+	"scripts/randmodel":     {"internal/checkpoint", "internal/fault", "internal/fsx"},
 }
 
 // homes says which packages may import a library, or what lies below it, that must not spread.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -43,7 +44,8 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	root.SetIn(stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(stderr)
-	a.asJSON = wantsJSON(args) // also for errors in the flags themselves
+	a.asJSON = wantsJSON(args) // these two also for errors in the flags themselves
+	a.log.configure(slog.LevelInfo, wantsRecords(args))
 	err := root.ExecuteContext(ctx)
 	if e := a.stdout.Flush(); e != nil && err == nil {
 		err = fault.Wrap(fault.Environment, "", e, "cannot write the standard output")
@@ -60,21 +62,27 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	return a.fail(err)
 }
 
-// withSignals returns a context that SIGINT and SIGTERM cancel, with a fault of their kind as the cause. A second signal
-// ends the process at once.
+// withSignals returns a context that SIGINT, SIGTERM and SIGHUP cancel, with a fault of their kind as the cause. A second
+// signal ends the process at once, but for a SIGHUP after another: a closing terminal may send several.
 func withSignals(parent context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup asks for
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	go func() {
 		select {
 		case <-ctx.Done():
 		case s := <-signals:
+			if s == syscall.SIGHUP {
+				signal.Ignore(syscall.SIGHUP)
+			}
 			signal.Stop(signals)
-			if s == syscall.SIGTERM {
-				cancel(fault.New(fault.Terminated, "", "terminated"))
-			} else {
+			if s == os.Interrupt {
 				cancel(fault.New(fault.Interrupted, "", "interrupted"))
+			} else {
+				cancel(fault.New(fault.Terminated, "", "terminated"))
 			}
 		}
 	}()

@@ -25,12 +25,17 @@ func newConfigInitCmd(a *app) *cobra.Command {
 		Args:        arguments(0, 0, "no argument"),
 		Example:     "  shira config init -o run.yaml",
 		Annotations: exits(),
-		RunE:        func(*cobra.Command, []string) error { return runConfigInit(a, o) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := outputNamed(cmd, o.out); err != nil {
+				return err
+			}
+			return runConfigInit(a, o)
+		},
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.StringVar(&o.method, "method", "shira", "`shira|full`: what is to be trained")
-	f.StringVarP(&o.out, "output", "o", "", "write to `FILE` instead of the standard output")
+	f.StringVarP(&o.out, "output", "o", "", "write to `FILE` instead of the standard output, which is also -")
 	f.BoolVar(&o.force, "force", false, "replace FILE where it exists")
 	return cmd
 }
@@ -40,7 +45,7 @@ func runConfigInit(a *app, o configInitOptions) error {
 	if !ok {
 		return fault.New(fault.Usage, "", "method: want shira or full, got %s", fault.Quote(o.method))
 	}
-	if o.out == "" {
+	if o.out == "" || o.out == "-" {
 		fmt.Fprint(a.stdout, text)
 		return nil
 	}

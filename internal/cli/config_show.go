@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"shira/internal/config"
+	"shira/internal/fault"
 )
 
 func newConfigShowCmd(a *app) *cobra.Command {
@@ -15,7 +16,7 @@ func newConfigShowCmd(a *app) *cobra.Command {
 a line of the file, or the default.`,
 		Args:        arguments(0, 1, "one FILE"),
 		Example:     "  shira config show run.yaml --set learning_rate=1e-3",
-		Annotations: exits(),
+		Annotations: exits(fault.Malformed),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var err error
 			if o.path, err = configPath(cmd, o.path, args); err != nil {

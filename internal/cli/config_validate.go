@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"shira/internal/fault"
 )
 
 type configOptions struct {
@@ -21,7 +23,7 @@ func newConfigValidateCmd(a *app) *cobra.Command {
 contradict each other. Everything that is wrong is in one error, with file and line.
 The model and the data are not looked at; ` + "`shira train --dry-run`" + ` does that.`,
 		Args:        arguments(0, 1, "one FILE"),
-		Annotations: exits(),
+		Annotations: exits(fault.Malformed),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var err error
 			if o.path, err = configPath(cmd, o.path, args); err != nil {

@@ -109,7 +109,7 @@ func runEval(ctx context.Context, a *app, o evalOptions) error {
 		a.printEval(o, r)
 	}
 	if err == nil && o.gated && !(r.Perplexity <= o.maxPerplexity) {
-		return fault.New(fault.Gate, o.Model, "perplexity %v is above --max-perplexity %v", r.Perplexity, o.maxPerplexity)
+		return fault.New(fault.Gate, o.Model, "perplexity %s is above --max-perplexity %v", perplexity(r.Loss), o.maxPerplexity)
 	}
 	return err
 }
@@ -162,7 +162,7 @@ func (a *app) printEval(o evalOptions, r *eval.Result) {
 		[2]string{"examples", rows},
 		[2]string{"tokens", commas(r.Tokens)},
 		[2]string{"loss", strconv.FormatFloat(r.Loss, 'f', 6, 64)},
-		[2]string{"perplexity", strconv.FormatFloat(r.Perplexity, 'f', 4, 64)},
+		[2]string{"perplexity", perplexity(r.Loss)},
 		[2]string{"speed", rate(r.TokensPerSecond) + " tokens/s"},
 		[2]string{"memory", memoryText(r.PeakRSSBytes)})
 }

@@ -28,7 +28,7 @@ var statuses = []status{
 	{fault.Numerical, 8, "numerical", "a result is not a number: NaN, infinity, divergence"},
 	{fault.Gate, 9, "gate", "a threshold asked for was missed"},
 	{fault.Interrupted, 130, "interrupted", "stopped by SIGINT; files are whole"},
-	{fault.Terminated, 143, "terminated", "stopped by SIGTERM; files are whole"},
+	{fault.Terminated, 143, "terminated", "stopped by SIGTERM or SIGHUP; files are whole"},
 }
 
 // statusOf returns the status of err, which is not nil.

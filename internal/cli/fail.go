@@ -77,6 +77,22 @@ func wantsJSON(args []string) bool {
 	return slices.Contains(args, "--json") || slices.Contains(args, "--json=true")
 }
 
+// wantsRecords looks among arguments that may be faulty, and then in the environment, for the log format json.
+func wantsRecords(args []string) bool {
+	format := os.Getenv(variableOf("log-format"))
+	for i, arg := range args {
+		if arg == "--" {
+			break
+		}
+		if arg == "--log-format" && i+1 < len(args) {
+			format = args[i+1]
+		} else if value, ok := strings.CutPrefix(arg, "--log-format="); ok {
+			format = value
+		}
+	}
+	return format == "json"
+}
+
 // gateMissed says whether err is that of a missed threshold, after which the result is worth printing.
 func gateMissed(err error) bool {
 	e, ok := errors.AsType[*fault.Error](err)

@@ -35,7 +35,10 @@ how many of the adapters' entries change stored bits; --min-survival makes it a 
 		Annotations: exits(fault.Malformed, fault.Incompatible, fault.Numerical, fault.Gate, fault.Interrupted, fault.Terminated),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Base = args[0]
-			var err error
+			err := outputNamed(cmd, o.Out)
+			if err != nil {
+				return err
+			}
 			if o.Adapters, err = parseRefs(args[1:]); err != nil {
 				return err
 			}

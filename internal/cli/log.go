@@ -24,7 +24,7 @@ func newLogger(w io.Writer) *logger {
 
 // configure applies -q, -v and --log-format.
 func (l *logger) configure(level slog.Level, asJSON bool) {
-	l.level = level
+	l.level, l.records = level, nil
 	if asJSON {
 		l.records = slog.NewJSONHandler(l.w, &slog.HandlerOptions{Level: slog.LevelDebug})
 	}

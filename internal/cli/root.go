@@ -53,6 +53,10 @@ func newRootCmd(a *app) *cobra.Command {
 // prepare runs before every command, when its flags and arguments have been read.
 func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	flags := cmd.Flags()
+	formatName := variableOf("log-format")
+	if flags.Changed("log-format") {
+		formatName = "--log-format"
+	}
 	if err := fromEnvironment(flags, "quiet", "verbose", "log-format"); err != nil {
 		return err
 	}
@@ -70,7 +74,7 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 		level = slog.LevelDebug
 	}
 	if format != "text" && format != "json" {
-		return fault.New(fault.Usage, "", "log-format: want text or json, got %s", fault.Quote(format))
+		return fault.New(fault.Usage, "", "%s: want text or json, got %s", formatName, fault.Quote(format))
 	}
 	a.log.configure(level, format == "json")
 	a.running = true
@@ -105,6 +109,14 @@ func arguments(low, high int, usage string) cobra.PositionalArgs {
 		}
 		return e.WithHint("`%s --help` explains the arguments", cmd.CommandPath())
 	}
+}
+
+// outputNamed refuses an empty --output, most likely a variable of a script that is not set.
+func outputNamed(cmd *cobra.Command, out string) error {
+	if out == "" && cmd.Flags().Changed("output") {
+		return fault.New(fault.Usage, "", "--output: want a path, got \"\"")
+	}
+	return nil
 }
 
 // flagError explains a flag that cannot be read.

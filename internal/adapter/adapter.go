@@ -59,6 +59,14 @@ func (a *Adapter) Parameters() int64 {
 	return n
 }
 
+// Notice returns what a user of the adapter should know, in one line, or "".
+func (a *Adapter) Notice() string {
+	if a.Config.BaseFingerprint != "" {
+		return ""
+	}
+	return a.Path + " does not say which base it was trained on; only shapes are checked"
+}
+
 // Digest identifies the adapter by what it does to a base, whatever file it came from: the sha256, in hexadecimal, over
 // its method and deltas.
 func (a *Adapter) Digest() string {

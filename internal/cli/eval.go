@@ -99,6 +99,7 @@ func runEval(ctx context.Context, a *app, o evalOptions) error {
 	if err := o.complete(); err != nil {
 		return err
 	}
+	o.Notice = a.log.notice
 	r, err := eval.Perplexity(ctx, o.Options)
 	if err != nil {
 		return err

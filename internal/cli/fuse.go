@@ -1,12 +1,16 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/spf13/cobra"
 
+	"shira/internal/checkpoint"
 	"shira/internal/fault"
 	"shira/internal/fuse"
 )
@@ -50,7 +54,7 @@ how many of the adapters' entries change stored bits; --min-survival makes it a 
 	f.SortFlags = false
 	f.StringVarP(&o.Out, "output", "o", "", "write to `OUT`; default BASE-fused beside the base")
 	f.BoolVar(&o.Force, "force", false, "replace OUT where it exists, and apply adapters that were trained on another base")
-	f.BoolVar(&o.DryRun, "dry-run", false, "report only; write nothing")
+	f.BoolVar(&o.DryRun, "dry-run", false, "report only; write nothing, whether OUT exists or not")
 	f.Float64Var(&o.MinSurvival, "min-survival", 0, "fail with exit code 9, writing nothing, when less than the share `X` (0 to 1) of entries survives")
 	addJSON(cmd, &o.asJSON)
 	return cmd
@@ -58,20 +62,45 @@ how many of the adapters' entries change stored bits; --min-survival makes it a 
 
 func runFuse(ctx context.Context, a *app, o fuseOptions) error {
 	var closeBar func()
+	o.Notice = a.log.notice
 	o.Progress, closeBar = a.byteProgress("fusing")
 	r, err := fuse.Run(ctx, o.Options)
 	closeBar()
 	if err != nil && !gateMissed(err) {
 		return err
 	}
+	written := err == nil && !o.DryRun
 	if o.asJSON {
 		if e := a.printJSON(r); e != nil {
 			return e
 		}
 	} else {
-		a.printFused(r, err == nil && !o.DryRun)
+		a.printFused(r, written)
+	}
+	switch {
+	case o.DryRun && r.Exists && !o.Force:
+		a.log.notice(r.Output + " exists: to write it takes --force, or another output by -o")
+	case written && !complete(r.Output):
+		a.log.notice(r.Output + ": `shira eval` and `shira train` want the base's config.json and tokenizer.json beside it")
 	}
 	return err
+}
+
+// complete says whether a fused model has its configuration: a directory always, a single file when it lies beside it.
+func complete(output string) bool {
+	if info, err := os.Stat(output); err != nil || info.IsDir() {
+		return true
+	}
+	_, err := os.Stat(filepath.Join(filepath.Dir(output), checkpoint.ConfigFile))
+	return err == nil
+}
+
+// survivalText formats the share of entries that survive, "-" where there is nothing to lose.
+func survivalText(s fuse.Survival) string {
+	if s.Share == nil {
+		return "-"
+	}
+	return percent(*s.Share)
 }
 
 // worstTensors is how many tensors the report names.
@@ -80,10 +109,10 @@ const worstTensors = 5
 func (a *app) printFused(r *fuse.Report, written bool) {
 	t := newTable("<adapter", "weight", "tensors", "parameters", "changed", "survival")
 	for _, ad := range r.Adapters {
-		t.add(ad.Path, fmt.Sprint(ad.Weight), commas(int64(ad.Tensors)), commas(ad.Parameters), commas(ad.Survival.Changed), percent(ad.Survival.Share))
+		t.add(ad.Path, fmt.Sprint(ad.Weight), commas(int64(ad.Tensors)), commas(ad.Parameters), commas(ad.Survival.Changed), survivalText(ad.Survival))
 	}
 	if len(r.Adapters) > 1 {
-		t.add("together", "", commas(int64(len(r.Tensors))), commas(r.Survival.Entries), commas(r.Survival.Changed), percent(r.Survival.Share))
+		t.add("together", "", commas(int64(len(r.Tensors))), commas(r.Survival.Entries), commas(r.Survival.Changed), survivalText(r.Survival))
 	}
 	t.write(a.stdout)
 	a.printOverlaps(r)
@@ -113,19 +142,16 @@ func (a *app) printOverlaps(r *fuse.Report) {
 
 // printWorst prints the tensors of which rounding took most.
 func (a *app) printWorst(tensors []fuse.TensorReport) {
-	worst := slices.DeleteFunc(slices.Clone(tensors), func(t fuse.TensorReport) bool { return t.Survival.Share == 1 })
+	worst := slices.DeleteFunc(slices.Clone(tensors), func(t fuse.TensorReport) bool { return t.Survival.Changed == t.Survival.Entries })
 	if len(worst) == 0 {
 		return
 	}
 	slices.SortStableFunc(worst, func(x, y fuse.TensorReport) int {
-		if x.Survival.Share < y.Survival.Share {
-			return -1
-		}
-		return 1
+		return cmp.Compare(*x.Survival.Share, *y.Survival.Share) // what lost entries has some
 	})
 	t := newTable("<least survival", "<type", "entries", "changed", "survival")
 	for _, w := range worst[:min(worstTensors, len(worst))] {
-		t.add(w.Name, w.DType, commas(w.Survival.Entries), commas(w.Survival.Changed), percent(w.Survival.Share))
+		t.add(w.Name, w.DType, commas(w.Survival.Entries), commas(w.Survival.Changed), survivalText(w.Survival))
 	}
 	fmt.Fprintln(a.stdout)
 	t.write(a.stdout)

@@ -26,6 +26,8 @@ type Options struct {
 	ForceBase    bool // apply adapters that were made for another base
 	Half         bool // matrix products in bfloat16
 	Threads      int  // 0 is all cores
+
+	Notice func(s string) // told what the user should know, one line; may be nil
 }
 
 // Result is a perplexity measurement.
@@ -67,7 +69,7 @@ func Perplexity(ctx context.Context, o Options) (*Result, error) {
 	if o.BatchTokens == 0 {
 		o.BatchTokens = defaultBatchTokens
 	}
-	if err := applyAdapters(m, o.Adapters, o.ForceBase); err != nil {
+	if err := applyAdapters(m, o); err != nil {
 		return nil, err
 	}
 	ds, err := loadData(m, o)
@@ -102,18 +104,21 @@ func loadData(m *model.Model, o Options) (*data.Dataset, error) {
 }
 
 // applyAdapters adds the weighted deltas of all adapters to the model's weights. Each weight is rounded once, if at all.
-func applyAdapters(m *model.Model, refs []adapter.Ref, force bool) error {
+func applyAdapters(m *model.Model, o Options) error {
 	type term struct {
 		adapter.Delta
 		weight float32
 	}
 	terms := map[*nn.Weight][]term{}
-	for _, ref := range refs {
+	for _, ref := range o.Adapters {
 		a, err := adapter.Load(ref.Path)
 		if err != nil {
 			return err
 		}
-		if err := a.Check(m.Checkpoint, force); err != nil {
+		if notice := a.Notice(); notice != "" && o.Notice != nil {
+			o.Notice(notice)
+		}
+		if err := a.Check(m.Checkpoint, o.ForceBase); err != nil {
 			return err
 		}
 		for _, d := range a.Deltas {

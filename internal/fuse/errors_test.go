@@ -120,10 +120,10 @@ func TestGateReports(t *testing.T) {
 	a := w.adapter("a.st", 1, 200, 1e-3)
 	o := Options{Base: w.base, Adapters: []adapter.Ref{{Path: a.Path, Weight: 1}}, MinSurvival: 1}
 	r, err := Run(t.Context(), o)
-	if fault.KindOf(err) != fault.Gate || r == nil || r.Survival.Entries != 400 || r.Survival.Share >= 1 {
+	if fault.KindOf(err) != fault.Gate || r == nil || r.Survival.Entries != 400 || *r.Survival.Share >= 1 {
 		t.Fatalf("report %+v, error %v", r, err)
 	}
-	o.MinSurvival = r.Survival.Share
+	o.MinSurvival = *r.Survival.Share
 	if _, err := Run(t.Context(), o); err != nil {
 		t.Errorf("exactly the least share is refused: %v", err)
 	}

@@ -27,17 +27,20 @@ type Options struct {
 
 	Force     bool // an output that exists may be replaced
 	ForceBase bool // adapters trained on another base may be applied
-	DryRun    bool // report only; nothing is written
+	DryRun    bool // report only; nothing is written, and an output that exists is no error
 
-	MinSurvival float64 // least share of entries that must change stored bits, 0 … 1; a lower one is a Gate error
+	// MinSurvival is the least share of entries that must change stored bits, 0 … 1; a lower one is a Gate error. Where no
+	// entry has anything to add, nothing can be lost.
+	MinSurvival float64
 
 	Progress func(done, total int64) // told of bytes processed, at most; may be nil
+	Notice   func(s string)          // told what the user should know, one line; may be nil
 }
 
 // Run fuses adapters into a base. Its report is complete also when the error is of kind Gate, which means that
 // MinSurvival was missed and nothing was written.
 //
-// An output that exists, without Force, or that is, lies in or holds an input is a Usage error; adapters that do not fit
+// An output that exists, without Force or DryRun, or that is, lies in or holds an input is a Usage error; adapters that do not fit
 // are an Incompatible one that says it all; a sum that is not finite in the stored type is a Numerical one. A canceled
 // context is an Interrupted error, unless its cause is a fault of its own. After any error all files are as they were.
 func Run(ctx context.Context, o Options) (*Report, error) {
@@ -50,9 +53,9 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		return nil, err
 	}
 	report := j.report()
-	if share := report.Survival.Share; share < o.MinSurvival {
+	if share := report.Survival.Share; share != nil && *share < o.MinSurvival {
 		return report, fault.New(fault.Gate, o.Base,
-			"only %.2f%% of the adapters' entries change its stored bits: at least %.2f%% are wanted", 100*share, 100*o.MinSurvival).
+			"only %.2f%% of the adapters' entries change its stored bits: at least %.2f%% are wanted", 100**share, 100*o.MinSurvival).
 			WithHint("nothing was written; store the base in a wider type, or raise the adapters' weights")
 	}
 	if o.DryRun {
@@ -84,6 +87,7 @@ func DefaultOut(base string, isDir bool) string {
 type job struct {
 	Options
 	isDir    bool
+	exists   bool // there is something at Out
 	model    *checkpoint.Model
 	adapters []*adapter.Adapter // in the order given
 	tensors  []*target          // those that change, in the order of the model's data
@@ -116,6 +120,9 @@ func prepare(o Options) (*job, error) {
 			return nil, err
 		}
 		j.adapters = append(j.adapters, a)
+		if notice := a.Notice(); notice != "" && o.Notice != nil {
+			o.Notice(notice)
+		}
 	}
 	if j.model, err = checkpoint.OpenModel(o.Base); err != nil {
 		return nil, err

@@ -44,7 +44,7 @@ func TestSums(t *testing.T) {
 					t.Errorf("%s: the fused bytes are not those of base + deltas", name)
 				}
 			}
-			if s := report.Survival; s.Entries != entries || s.Changed != changed || s.Share != float64(changed)/float64(entries) {
+			if s := report.Survival; s.Entries != entries || s.Changed != changed || *s.Share != float64(changed)/float64(entries) {
 				t.Errorf("survival %+v, want %d of %d", s, changed, entries)
 			}
 			if dtype == checkpoint.BF16 && changed == entries {
@@ -228,7 +228,7 @@ func TestIdentity(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if r.Survival.Entries != 0 || r.Survival.Share != 1 {
+		if r.Survival.Entries != 0 || r.Survival.Share != nil {
 			t.Errorf("%s: survival %+v", name, r.Survival)
 		}
 		before, after := read(t, w.base), read(t, w.path("out.st"))

@@ -54,7 +54,7 @@ func TestStories(t *testing.T) {
 			t.Errorf("%s is not base + delta", name)
 		}
 	}
-	if report.Survival.Share < 0.99 {
+	if *report.Survival.Share < 0.99 {
 		t.Errorf("survival in float32: %+v", report.Survival)
 	}
 	if !exists(filepath.Join(out, "tokenizer.json")) || !exists(filepath.Join(out, "config.json")) {

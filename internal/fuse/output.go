@@ -47,12 +47,14 @@ func (j *job) checkOutput() error {
 	return j.checkExisting()
 }
 
-// checkExisting refuses to overwrite without Force, and a directory that is no model even with it.
+// checkExisting refuses to overwrite without Force, and a directory that is no model even with it. A dry run overwrites
+// nothing.
 func (j *job) checkExisting() error {
 	info, err := os.Stat(j.Out)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
+	j.exists = err == nil
 	switch {
 	case err != nil:
 		return fsx.Wrap(err, j.Out, "write")
@@ -61,6 +63,7 @@ func (j *job) checkExisting() error {
 			WithHint("name the file to write, e.g. -o %s", filepath.Join(j.Out, filepath.Base(j.Base)))
 	case !info.IsDir() && j.isDir:
 		return fault.New(fault.Usage, j.Out, "is a file, but the base is a directory")
+	case j.DryRun:
 	case !j.Force:
 		return fault.New(fault.Usage, j.Out, "exists").WithHint("--force replaces it; -o names another output")
 	case j.isDir && !disposable(j.Out):

@@ -4,6 +4,7 @@ package fuse
 type Report struct {
 	Base     string          `json:"base"`
 	Output   string          `json:"output"`
+	Exists   bool            `json:"output_exists"` // there was something at Output before
 	DryRun   bool            `json:"dry_run"`
 	Bytes    int64           `json:"bytes"` // of all tensors
 	Survival Survival        `json:"survival"`
@@ -15,15 +16,16 @@ type Report struct {
 
 // Survival counts what rounding leaves of the deltas.
 type Survival struct {
-	Entries int64   `json:"entries"` // with a weighted delta other than 0
-	Changed int64   `json:"changed"` // of those, how many have other stored bits in the output than in the base
-	Share   float64 `json:"share"`   // Changed / Entries; 1 without entries, since then nothing was lost
+	Entries int64    `json:"entries"` // with a weighted delta other than 0
+	Changed int64    `json:"changed"` // of those, how many have other stored bits in the output than in the base
+	Share   *float64 `json:"share"`   // Changed / Entries; null without entries
 }
 
 func survival(entries, changed int64) Survival {
-	s := Survival{Entries: entries, Changed: changed, Share: 1}
+	s := Survival{Entries: entries, Changed: changed}
 	if entries > 0 {
-		s.Share = float64(changed) / float64(entries)
+		share := float64(changed) / float64(entries)
+		s.Share = &share
 	}
 	return s
 }
@@ -86,7 +88,7 @@ func (c *counts) add(d *counts) {
 // report sums up what measure found.
 func (j *job) report() *Report {
 	r := &Report{
-		Base: j.Base, Output: j.Out, DryRun: j.DryRun, Bytes: j.model.Size(),
+		Base: j.Base, Output: j.Out, Exists: j.exists, DryRun: j.DryRun, Bytes: j.model.Size(),
 		Adapters: []AdapterReport{}, Tensors: []TensorReport{}, Overlaps: []Overlap{}, LeftOut: j.leftOut(),
 	}
 	total := newCounts(len(j.adapters))

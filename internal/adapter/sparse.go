@@ -7,6 +7,7 @@ import (
 	"math"
 	"sort"
 
+	"shira/internal/adapter/mask"
 	"shira/internal/fault"
 )
 
@@ -88,7 +89,7 @@ func (s *Sparse) fit(out, in int, c *Config) string {
 	if msg := s.outside(out, in); msg != "" {
 		return msg
 	}
-	if want := int64(c.R) * int64(out+in); c.R > 0 && int64(len(s.Values)) != want {
+	if want := mask.BudgetR(c.R, out, in); c.R > 0 && len(s.Values) != want {
 		return fmt.Sprintf("has %d values, but r = %d gives %d on the base's shape (%d, %d)", len(s.Values), c.R, want, out, in)
 	}
 	s.Out, s.In = out, in

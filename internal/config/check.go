@@ -22,7 +22,7 @@ func atLeast(low float64) func(float64) string {
 func within(low, high float64) func(float64) string {
 	return func(v float64) string {
 		if v < low || v > high {
-			return fmt.Sprintf("want %g to %g", low, high)
+			return fmt.Sprintf("want %.f to %.f", low, high)
 		}
 		return ""
 	}
@@ -67,7 +67,7 @@ func (t *Train) Validate() error {
 			p.add(Origin{}, pair[0], "give it or %s, not both", pair[1])
 		}
 	}
-	t.relations(&p, func(string) Origin { return Origin{} })
+	t.relations(&p, p.has, func(string) Origin { return Origin{} })
 	return p.err("")
 }
 
@@ -107,21 +107,22 @@ func (k *Key) wrongNumber(v float64, text string) string {
 	return ""
 }
 
-// relations checks what keys mean together. origin returns where a key's value comes from.
-func (t *Train) relations(p *problems, origin func(key string) Origin) {
+// relations checks what keys mean together, as far as their values are not wrong by themselves. origin returns where a
+// key's value comes from.
+func (t *Train) relations(p *problems, wrong func(key string) bool, origin func(key string) Origin) {
 	add := func(key, format string, args ...any) { p.add(origin(key), key, format, args...) }
 	for _, required := range []struct{ key, value string }{
 		{"model_name_or_path", t.ModelNameOrPath}, {"train_file", t.TrainFile}, {"output_dir", t.OutputDir},
 	} {
-		if required.value == "" {
+		if required.value == "" && !wrong(required.key) {
 			add(required.key, "is missing")
 		}
 	}
-	if t.Method == "shira" {
-		if t.R == 0 && t.Density == 0 && t.InitAdapter == "" {
+	if t.Method == "shira" && !wrong("method") && !wrong("init_adapter") {
+		if t.R == 0 && t.Density == 0 && t.InitAdapter == "" && !wrong("r") && !wrong("density") {
 			add("r", "give r or density: how many entries of each weight to train")
 		}
-		if len(t.TargetModules) == 0 && t.InitAdapter == "" {
+		if len(t.TargetModules) == 0 && t.InitAdapter == "" && !wrong("target_modules") {
 			add("target_modules", "is empty")
 		}
 	}

@@ -59,6 +59,9 @@ const (
 	sectionOutput   = "Output"
 )
 
+// maxCount bounds numbers that others are multiplied with: no real one comes near, and products stay far from overflow.
+const maxCount = 1 << 20
+
 // keys is the table of all keys, in the order of `config init`.
 var keys = []Key{
 	{Name: "model_name_or_path", Section: sectionModel, Example: "path/to/model", Aliases: []string{"base_model", "model"},
@@ -96,7 +99,7 @@ var keys = []Key{
 		field: func(t *Train) any { return &t.Mask }},
 	{Name: "r", Section: sectionMethod, Example: "32",
 		Doc:   "How many: r·(out+in) entries of each target weight, the size of a LoRA adapter of rank r. Or give density.",
-		field: func(t *Train) any { return &t.R }, check: atLeast(1), unset: func(t *Train) bool { return t.R == 0 }},
+		field: func(t *Train) any { return &t.R }, check: within(1, maxCount), unset: func(t *Train) bool { return t.R == 0 }},
 	{Name: "density", Section: sectionMethod,
 		Doc:   "How many, as a share of each target weight: 0.01 is 1%. Or give r.",
 		field: func(t *Train) any { return &t.Density }, check: share, unset: func(t *Train) bool { return t.Density == 0 }},
@@ -108,10 +111,10 @@ var keys = []Key{
 	{Name: "per_device_train_batch_size", Section: sectionTraining, Default: "8",
 		Aliases: []string{"micro_batch_size", "batch_size", "train_batch_size"},
 		Doc:     "Rows in a micro-batch.",
-		field:   func(t *Train) any { return &t.BatchSize }, check: atLeast(1)},
+		field:   func(t *Train) any { return &t.BatchSize }, check: within(1, maxCount)},
 	{Name: "gradient_accumulation_steps", Section: sectionTraining, Default: "1", Aliases: []string{"grad_accumulation_steps"},
 		Doc:   "Micro-batches in an optimizer step. Every counted token of a step weighs the same.",
-		field: func(t *Train) any { return &t.GradientAccumulationSteps }, check: atLeast(1)},
+		field: func(t *Train) any { return &t.GradientAccumulationSteps }, check: within(1, maxCount)},
 	{Name: "num_train_epochs", Section: sectionTraining, Default: "3", Aliases: []string{"num_epochs", "epochs"},
 		Doc:   "Passes over the training file. Or give max_steps.",
 		field: func(t *Train) any { return &t.NumTrainEpochs }, check: positive, unset: func(t *Train) bool { return t.NumTrainEpochs == 0 }},

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -134,10 +135,8 @@ func (r *resolver) resolve() (*Resolved, error) {
 		}
 	}
 	r.settleExclusive(out)
-	if len(r.list) == 0 { // relations between wrong values say nothing
-		r.unused(out)
-		out.relations(&r.problems, func(key string) Origin { return out.origins[key] })
-	}
+	r.unused(out)
+	out.relations(&r.problems, r.wrong, func(key string) Origin { return out.origins[key] })
 	if err := r.err(r.path); err != nil {
 		return nil, err
 	}
@@ -180,12 +179,22 @@ func clearKey(k *Key, out *Resolved) {
 	delete(out.origins, k.Name)
 }
 
-// unused reports keys that were given but have no effect.
+// wrong says whether a key has a problem already, so that its value says nothing, or is what an unknown name meant.
+func (r *resolver) wrong(key string) bool {
+	meant := func(name string) bool { return lookup(name).Name == key }
+	return r.has(key) || slices.ContainsFunc(r.meant, meant)
+}
+
+// unused reports keys that were given but have no effect, and notes what has less than it seems.
 func (r *resolver) unused(out *Resolved) {
 	for _, name := range unusedBy(out.Method) {
 		if o, ok := out.origins[name]; ok {
 			r.add(o, name, "has no effect with method %s", out.Method)
 		}
+	}
+	if at, ok := out.origins["warmup_steps"]; ok && out.MaxSteps > 0 && out.WarmupSteps >= out.MaxSteps {
+		r.notices = append(r.notices, fmt.Sprintf("%s: warmup_steps are %d of max_steps %d: learning_rate is never reached",
+			at, out.WarmupSteps, out.MaxSteps))
 	}
 	if out.InitAdapter == "" {
 		return

@@ -15,6 +15,7 @@ const maxProblems = 20
 // problem is one thing that is wrong.
 type problem struct {
 	origin Origin
+	key    string // or an alias of it; "" when it is about none
 	text   string
 }
 
@@ -30,13 +31,24 @@ func (p *problems) add(origin Origin, key, format string, args ...any) {
 	if key != "" {
 		text = key + ": " + text
 	}
-	p.list = append(p.list, problem{origin, text})
+	p.list = append(p.list, problem{origin, key, text})
 }
 
 func (p *problems) suggest(name string) {
 	if !slices.Contains(p.meant, name) && len(p.meant) < maxProblems {
-		p.meant = append(p.meant, fault.Quote(name))
+		p.meant = append(p.meant, name)
 	}
+}
+
+// has says whether there is a problem of the key.
+func (p *problems) has(key string) bool {
+	return slices.ContainsFunc(p.list, func(q problem) bool {
+		if q.key == "" {
+			return false
+		}
+		k := lookup(q.key)
+		return k != nil && k.Name == key
+	})
 }
 
 // err returns nil without problems. The first one's place is the error's path; those of no place concern the file.
@@ -63,7 +75,11 @@ func (p *problems) err(path string) error {
 	}
 	e := fault.New(fault.Usage, path, "%s", strings.Join(texts, "; "))
 	if len(p.meant) > 0 {
-		e.Hint = "did you mean " + strings.Join(p.meant, ", ") + "?"
+		names := make([]string, len(p.meant))
+		for i, name := range p.meant {
+			names[i] = fault.Quote(name)
+		}
+		e.Hint = "did you mean " + strings.Join(names, ", ") + "?"
 	}
 	return e
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -85,15 +86,17 @@ func (k *Key) decode(t *Train, s scalar) string {
 	if s.quoted {
 		return fmt.Sprintf("want %s, got the text %s: remove the quotes", describe(field), fault.Quote(s.text))
 	}
-	if !parse(field, s.text) {
+	switch err := parse(field, s.text); {
+	case errors.Is(err, strconv.ErrRange):
+		return fmt.Sprintf("the number %s is out of range", fault.Quote(s.text))
+	case err != nil:
 		return fmt.Sprintf("want %s, got %s", describe(field), fault.Quote(s.text))
 	}
 	return ""
 }
 
 // parse reads text into the number or bool at field.
-func parse(field any, text string) bool {
-	var err error
+func parse(field any, text string) (err error) {
 	switch v := field.(type) {
 	case *bool:
 		switch text {
@@ -102,25 +105,25 @@ func parse(field any, text string) bool {
 		case "false", "False", "FALSE":
 			*v = false
 		default:
-			return false
+			return strconv.ErrSyntax
 		}
 	case *int:
 		if !integer.MatchString(text) {
-			return false
+			return strconv.ErrSyntax
 		}
 		*v, err = strconv.Atoi(text)
 	case *uint64:
 		if !integer.MatchString(text) {
-			return false
+			return strconv.ErrSyntax
 		}
 		*v, err = strconv.ParseUint(strings.TrimPrefix(text, "+"), 10, 64)
 	case *float64:
 		if !decimal.MatchString(text) {
-			return false
+			return strconv.ErrSyntax
 		}
 		*v, err = strconv.ParseFloat(text, 64) // 1e999 is an error
 	}
-	return err == nil
+	return err
 }
 
 func describe(field any) string {
@@ -162,7 +165,7 @@ func (s scalar) names() []string {
 
 // value returns the key's value in t, nil when it stands for "not given".
 func (k *Key) value(t *Train) any {
-	if k.unset != nil && k.unset(t) && k.Default == "" {
+	if k.unset != nil && k.unset(t) && k.Default != "0" { // a default of 0 means what it says
 		return nil
 	}
 	switch v := k.field(t).(type) {
@@ -180,7 +183,9 @@ func (k *Key) value(t *Train) any {
 	case *bool:
 		return *v
 	case *[]string:
-		return slices.Clone(*v)
+		if *v != nil {
+			return slices.Clone(*v)
+		}
 	}
 	return nil
 }

@@ -104,8 +104,10 @@ func TestBudgets(t *testing.T) {
 			t.Errorf("BudgetDensity(%v, %d, %d) = %d, want %d", c.density, c.out, c.in, got, c.want)
 		}
 	}
-	if got := BudgetR(2, 64, 172); got != 472 {
-		t.Errorf("BudgetR(2, 64, 172) = %d, want 472", got)
+	for r, want := range map[int]int{2: 472, math.MaxInt: math.MaxInt, math.MaxInt/236 + 1: math.MaxInt} {
+		if got := BudgetR(r, 64, 172); got != want {
+			t.Errorf("BudgetR(%d, 64, 172) = %d, want %d", r, got, want)
+		}
 	}
 }
 

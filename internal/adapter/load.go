@@ -177,8 +177,8 @@ func unsupported(path, peftType string, tensors []checkpoint.Tensor) error {
 			}
 		}
 	}
-	return fault.New(fault.Incompatible, path, "adapters of peft_type %s are not supported: want method %s",
-		fault.Quote(peftType), supported())
+	return fault.New(fault.Incompatible, path, "adapters of peft_type %s are not supported", fault.Quote(peftType)).
+		WithHint("the methods of this version: %s", supported())
 }
 
 // noAdapter explains a directory without adapter_model.safetensors.
@@ -190,6 +190,7 @@ func noAdapter(dir string) error {
 	}
 	switch {
 	case has("adapter_model.bin"):
+		e.Kind = fault.Malformed // as every pickle is
 		e.Hint = "adapter_model.bin is a pickle, which can run code when read: save it again with safe_serialization=True in PEFT"
 	case has("adapters.safetensors"):
 		e.Hint = "adapters.safetensors is MLX's; supported here: " + supported()

@@ -111,7 +111,7 @@ func TestLoadFindsFiles(t *testing.T) {
 		kind       fault.Kind
 		want, hint string
 	}{
-		{"pickle", "adapter_model.bin", 4, "has no adapter_model.safetensors", "adapter_model.bin is a pickle"},
+		{"pickle", "adapter_model.bin", 3, "has no adapter_model.safetensors", "adapter_model.bin is a pickle"},
 		{"MLX", "adapters.safetensors", 4, "has no adapter_model.safetensors", "MLX"},
 		{"diffusers", "pytorch_lora_weights.safetensors", 4, "has no adapter_model.safetensors", "diffusers"},
 		{"model", "config.json", 4, "has no adapter_model.safetensors", "the base comes first"},

@@ -49,6 +49,9 @@ func decodePEFT(path string, data []byte) (peftConfig, error) {
 		return c, e
 	}
 	o.get("peft_type", &c.Type, &err)
+	if err == nil && methodByPEFTType(c.Type) == nil {
+		return c, nil // the other keys are that method's; the tensors help to say what is wrong
+	}
 	o.get("r", &c.R, &err)
 	o.get("mask_type", &c.MaskType, &err)
 	o.get("random_seed", &c.Seed, &err)
@@ -109,6 +112,7 @@ func (c *peftConfig) config(method string) Config {
 func (c *peftConfig) disagreements(a *Adapter, m *Method, p *problems) {
 	if c.Type != m.PEFTType {
 		p.add("peft_type is %s, but the safetensors file says method %s", fault.Quote(c.Type), fault.Quote(m.Name))
+		return
 	}
 	if want := peftRank(a); c.R != want {
 		p.add("r is %d, but by the safetensors file it is %d", c.R, want)

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"shira/internal/fault"
 	"shira/internal/fsx"
 )
 
@@ -97,6 +96,5 @@ func (m *Model) checkLink(path string) error {
 	if fsx.Within(target, base) || filepath.Base(snapshots) == "snapshots" && fsx.Within(target, blobs) {
 		return nil
 	}
-	return fault.New(fault.Malformed, path, "is a symbolic link out of the model's directory").
-		WithHint("replace it by a copy of the file")
+	return fsx.ErrLink(path)
 }

@@ -69,22 +69,22 @@ func (f *File) readHeader() error {
 		return f.readError(err)
 	}
 	if f.size < 8 {
-		return malformed(f.path, start, "is %d bytes long, too short for a safetensors file", f.size)
+		return notSafetensors(f.path, start, "is %d bytes long, too short for a safetensors file", f.size)
 	}
 	n := binary.LittleEndian.Uint64(start)
 	if n > maxHeader {
-		return malformed(f.path, start, "claims a header of %d bytes; at most %d are allowed", n, maxHeader)
+		return notSafetensors(f.path, start, "claims a header of %d bytes; at most %d are allowed", n, maxHeader)
 	}
 	f.dataStart = 8 + int64(n)
 	if f.dataStart > f.size {
-		return malformed(f.path, start, "claims a header of %d bytes, but only %d follow", n, f.size-8)
+		return notSafetensors(f.path, start, "claims a header of %d bytes, but only %d follow", n, f.size-8)
 	}
 	b := make([]byte, n) // no larger than the file
 	if _, err := f.f.ReadAt(b, 8); err != nil {
 		return f.readError(err)
 	}
 	if f.header, err = parseHeader(b, f.size-f.dataStart); err != nil {
-		return malformed(f.path, start, "header: %v", err)
+		return notSafetensors(f.path, start, "header: %v", err)
 	}
 	return nil
 }

@@ -2,6 +2,8 @@ package checkpoint
 
 import (
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"shira/internal/fault"
 )
@@ -23,13 +25,46 @@ var foreign = []struct{ magic, name, hint string }{
 	{"<html", "an HTML page", "the download failed: fetch the file again"},
 }
 
-// malformed returns the error for a file that is no valid safetensors file: the given one, or a more telling one where its
-// first bytes show another format.
+// notSafetensors is malformed for what should be a safetensors file, which no text is.
+func notSafetensors(path string, start []byte, format string, args ...any) error {
+	if err := otherFormat(path, start); err != nil {
+		return err
+	}
+	if text := textStart(start); text != "" {
+		return fault.New(fault.Malformed, path, "is text (it starts with %s), not a safetensors file", fault.Quote(text)).
+			WithHint("are the arguments in the right order? models and adapters are safetensors files or directories")
+	}
+	return fault.New(fault.Malformed, path, format, args...)
+}
+
+// textStart returns the first line of a file as far as start has it, and "" where that is no text.
+func textStart(start []byte) string {
+	for len(start) > 0 && !utf8.Valid(start) && len(start) > 28 { // a character may be cut
+		start = start[:len(start)-1]
+	}
+	line, _, _ := strings.Cut(strings.TrimSpace(string(start)), "\n")
+	binary := func(r rune) bool { return unicode.IsControl(r) && !unicode.IsSpace(r) }
+	if !utf8.Valid(start) || strings.ContainsFunc(string(start), binary) {
+		return ""
+	}
+	return strings.TrimSpace(line)
+}
+
+// malformed returns the error for a file that breaks its format: the given one, or a more telling one where its first bytes
+// show another format.
 func malformed(path string, start []byte, format string, args ...any) error {
+	if err := otherFormat(path, start); err != nil {
+		return err
+	}
+	return fault.New(fault.Malformed, path, format, args...)
+}
+
+// otherFormat returns the error for a file of another known format, nil for others.
+func otherFormat(path string, start []byte) error {
 	for _, f := range foreign {
 		if strings.HasPrefix(string(start), f.magic) {
 			return fault.New(fault.Malformed, path, "is %s", f.name).WithHint("%s", f.hint)
 		}
 	}
-	return fault.New(fault.Malformed, path, format, args...)
+	return nil
 }

@@ -58,6 +58,9 @@ const formatsText = `MODELS
   Hugging Face directory with model.safetensors or with model.safetensors.index.json and
   its shards. Types F64, F32, F16 and BF16 can be trained, scored and fused; a fused model
   keeps the type of each tensor. Pickle files (.bin, .pt) are refused: they can run code.
+  The weights of a directory may be symbolic links within it, or within the repository of a
+  Hugging Face cache. Links to other places are refused: a directory from elsewhere must not
+  reach your files.
 
 ADAPTERS
   A PEFT directory with adapter_model.safetensors and adapter_config.json, as PEFT's SHiRA

@@ -58,7 +58,7 @@ func openChunks(o *Options) (*chunkReader, error) {
 	info, err := os.Stat(o.Path)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fault.New(fault.Malformed, o.Path, "no such file")
+			return nil, fault.New(fault.Environment, o.Path, "no such file")
 		}
 		return nil, ioFault(o.Path, err)
 	}

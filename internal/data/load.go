@@ -17,9 +17,9 @@ const maxProblems = 8
 
 // Load reads and encodes a JSONL file. Rows are encoded in parallel and kept in file order.
 //
-// Errors are faults: Malformed for a file that is missing, not regular, empty, not JSONL, of mixed kinds of rows, or
-// without a single token that counts; Incompatible where the tokenizer cannot serve the rows or the model; Environment
-// where reading fails. What concerns a row is "path:line: …", and the lines of further bad rows follow.
+// Errors are faults: Malformed for a file that is not regular, empty, not JSONL, of mixed kinds of rows, or without a
+// single token that counts; Incompatible where the tokenizer cannot serve the rows or the model; Environment where the file
+// is missing or reading fails. What concerns a row is "path:line: …", and the lines of further bad rows follow.
 func Load(opt Options) (*Dataset, error) {
 	if err := opt.check(); err != nil {
 		return nil, err

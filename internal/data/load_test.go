@@ -249,16 +249,20 @@ func TestNoTokenizer(t *testing.T) {
 
 func TestNotAFile(t *testing.T) {
 	dir := t.TempDir()
-	for path, want := range map[string]string{
-		dir:                          "is a directory, not a JSONL file",
-		filepath.Join(dir, "absent"): "no such file",
+	for _, tt := range []struct {
+		path string
+		kind fault.Kind
+		want string
+	}{
+		{dir, fault.Malformed, "is a directory, not a JSONL file"},
+		{filepath.Join(dir, "absent"), fault.Environment, "no such file"},
 	} {
-		_, err := Load(Options{Path: path})
-		if got := fmt.Sprint(err); got != path+": "+want {
+		_, err := Load(Options{Path: tt.path})
+		if got, want := fmt.Sprint(err), tt.path+": "+tt.want; got != want {
 			t.Errorf("error is %q, want %q", got, want)
 		}
-		if got := fault.KindOf(err); got != fault.Malformed {
-			t.Errorf("kind is %d, want %d", got, fault.Malformed)
+		if got := fault.KindOf(err); got != tt.kind {
+			t.Errorf("kind is %d, want %d", got, tt.kind)
 		}
 	}
 }

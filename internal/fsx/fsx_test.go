@@ -102,7 +102,7 @@ func TestOpenIn(t *testing.T) {
 		t.Skip("no symbolic links here:", err)
 	}
 	_, err = OpenIn(root, "link", "shown")
-	wantFault(t, err, fault.Malformed, "path escapes")
+	wantFault(t, err, fault.Malformed, "shown: is a symbolic link out of the model's directory")
 }
 
 func TestFreeSpace(t *testing.T) {

@@ -21,10 +21,20 @@ func Open(path string) (*os.File, error) {
 func OpenIn(root *os.Root, name, path string) (*os.File, error) {
 	f, err := root.OpenFile(name, os.O_RDONLY|openNonblock, 0)
 	if e, ok := errors.AsType[*fs.PathError](err); ok && !isSystem(e.Err) {
+		if info, err := root.Lstat(name); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			return nil, ErrLink(path)
+		}
 		return nil, fault.Wrap(fault.Malformed, path, e.Err, "cannot open").
 			WithHint("a model's files, and the symbolic links among them, must stay inside its directory")
 	}
 	return regular(f, err, path)
+}
+
+// ErrLink is the error of a symbolic link that leads out of a model's directory. A directory from elsewhere must not make
+// this program read other files, and whose links these are cannot be told.
+func ErrLink(path string) error {
+	return fault.New(fault.Malformed, path, "is a symbolic link out of the model's directory, which is not followed").
+		WithHint("replace it by a copy or a hard link of the file, or give the directory that it points into")
 }
 
 // isSystem tells the operating system's errors from those that os.Root raises by itself.

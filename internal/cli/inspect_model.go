@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -9,8 +8,8 @@ import (
 	"strings"
 
 	"shira/internal/checkpoint"
-	"shira/internal/fault"
 	"shira/internal/fsx"
+	"shira/internal/model"
 )
 
 // modelObject is the JSON of an inspected model. Fields are only ever added.
@@ -103,8 +102,8 @@ func (o *modelObject) readConfig(path string) error {
 		Hidden     int    `json:"hidden_size"`
 		Vocabulary int    `json:"vocab_size"`
 	}
-	if err := json.Unmarshal(data, &c); err != nil {
-		return fault.Wrap(fault.Malformed, path, err, "is not a model's configuration")
+	if err := model.Decode(data, path, &c); err != nil {
+		return err
 	}
 	o.Architecture, o.Layers, o.Hidden, o.Vocabulary = c.Type, c.Layers, c.Hidden, c.Vocabulary
 	return nil

@@ -51,6 +51,9 @@ func (t *trainProgress) Start(p *train.Plan) {
 		commas(p.Trained), commas(p.Parameters), percent(p.ShareOfModel), method, plural(p.Steps, "step"), examplesText(p)),
 		slog.Int64("trainable_parameters", p.Trained), slog.Int("steps", p.Steps), slog.Int("examples", p.Examples),
 		slog.Int("truncated", p.Truncated), slog.Int("no_labels", p.NoLabels))
+	for _, n := range p.Notices {
+		t.log.notice(n)
+	}
 	if t.hasBar() {
 		t.bar = t.newBar(int64(p.Steps), "training", progressbar.OptionShowCount())
 	}

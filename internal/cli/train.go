@@ -80,6 +80,9 @@ func runTrainDry(ctx context.Context, a *app, cfg *config.Train, asJSON bool) er
 	if err != nil {
 		return err
 	}
+	for _, n := range plan.Notices {
+		a.log.notice(n)
+	}
 	if asJSON {
 		return a.printJSON(plan)
 	}

@@ -8,7 +8,7 @@ import (
 
 // LoaderOptions says how a Loader forms batches.
 type LoaderOptions struct {
-	BatchSize int    // rows a batch
+	BatchSize int    // rows a batch; where there are fewer, a batch is all of them
 	MaxLength int    // most tokens a row; 0 takes the longest example's
 	Packing   bool   // several short examples to a row, each whole; otherwise one
 	Shuffle   bool   // another order of rows in each epoch; otherwise file order
@@ -18,7 +18,7 @@ type LoaderOptions struct {
 // Loader hands out a dataset in training batches, endlessly.
 //
 // The batches cut one stream of rows: those of epoch 0, of epoch 1, and so on, every row once an epoch. A batch may
-// thus hold the end of one epoch and the start of the next, and all batches have BatchSize rows. Without shuffling and
+// thus hold the end of one epoch and the start of the next, and all batches have the same number of rows. Without shuffling and
 // packing batch s holds the examples (s·BatchSize + j) mod n for j < BatchSize.
 //
 // With packing, rows are formed once, from the shuffled examples if Shuffle is set. What an epoch shuffles is rows, so
@@ -41,8 +41,7 @@ type State struct {
 // packStream is the random stream that orders examples for packing; epochs, which number up from 0, use the others.
 const packStream = math.MaxUint64
 
-// NewLoader returns a Loader at the start of epoch 0. Options that do not fit the dataset are Usage faults: a batch of
-// more rows than there are, or an example longer than a row.
+// NewLoader returns a Loader at the start of epoch 0. An example longer than a row is a Usage fault.
 func NewLoader(ds *Dataset, o LoaderOptions) (*Loader, error) {
 	if o.BatchSize <= 0 {
 		return nil, fault.New(fault.Usage, ds.Path, "the batch size must be positive: %d", o.BatchSize)
@@ -56,9 +55,7 @@ func NewLoader(ds *Dataset, o LoaderOptions) (*Loader, error) {
 	}
 	l := &Loader{examples: ds.Examples, opt: o}
 	l.rows = l.arrange()
-	if n := l.Rows(); o.BatchSize > n {
-		return nil, l.tooFewRows(ds.Path, n)
-	}
+	l.opt.BatchSize = min(o.BatchSize, l.Rows())
 	l.perm = make([]int32, l.Rows())
 	l.enter(0)
 	return l, nil
@@ -81,17 +78,11 @@ func (l *Loader) arrange() rows {
 	return pack(l.examples, order, l.opt.MaxLength)
 }
 
-func (l *Loader) tooFewRows(path string, n int) error {
-	if n == len(l.examples) {
-		return fault.New(fault.Usage, path, "a batch of %d rows from a dataset of %d", l.opt.BatchSize, n)
-	}
-	return fault.New(fault.Usage, path, "a batch of %d rows, and the %d examples pack into %d of %d tokens",
-		l.opt.BatchSize, len(l.examples), n, l.opt.MaxLength).
-		WithHint("lower the batch size or the maximum length, or turn packing off")
-}
-
 // Rows returns the number of rows in an epoch.
 func (l *Loader) Rows() int { return len(l.rows.ends) }
+
+// BatchSize returns the number of rows in a batch.
+func (l *Loader) BatchSize() int { return l.opt.BatchSize }
 
 // StepsPerEpoch returns the number of batches that cover one epoch; the last may reach into the next epoch.
 func (l *Loader) StepsPerEpoch() int { return l.Steps(1) }

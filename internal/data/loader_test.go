@@ -309,13 +309,34 @@ func TestLoaderErrors(t *testing.T) {
 		want string
 	}{
 		{LoaderOptions{}, "rows.jsonl: the batch size must be positive: 0"},
-		{LoaderOptions{BatchSize: 5}, "rows.jsonl: a batch of 5 rows from a dataset of 4"},
-		{LoaderOptions{BatchSize: 3, MaxLength: 8, Packing: true}, "rows.jsonl: a batch of 3 rows, and the 4 examples pack into 2 of 8 tokens"},
 		{LoaderOptions{BatchSize: 1, MaxLength: 3}, "rows.jsonl: an example of 4 tokens is longer than a row of 3"},
 	} {
 		_, err := NewLoader(ds, tt.opt)
 		if err == nil || err.Error() != tt.want || fault.KindOf(err) != fault.Usage {
 			t.Errorf("%+v gives %v, want the usage fault %q", tt.opt, err, tt.want)
+		}
+	}
+}
+
+// TestFewRows wants a dataset smaller than a batch to be a batch.
+func TestFewRows(t *testing.T) {
+	for _, tt := range []struct {
+		opt  LoaderOptions
+		want int
+	}{
+		{LoaderOptions{BatchSize: 4}, 4},
+		{LoaderOptions{BatchSize: 5}, 4},
+		{LoaderOptions{BatchSize: 3, MaxLength: 8, Packing: true}, 2},
+	} {
+		l := newLoader(t, dataset(4, 4, 4, 4), tt.opt)
+		for range 2 {
+			b := l.Next()
+			if l.BatchSize() != tt.want || b.Rows != tt.want || fmt.Sprint(segments(b)) != "[0 1 2 3]" {
+				t.Errorf("%+v: a batch of %d rows holds %v, want %d rows of all", tt.opt, b.Rows, segments(b), tt.want)
+			}
+		}
+		if l.StepsPerEpoch() != 1 {
+			t.Errorf("%+v: %d steps an epoch", tt.opt, l.StepsPerEpoch())
 		}
 	}
 }

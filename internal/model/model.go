@@ -4,6 +4,7 @@ package model
 import (
 	"encoding/json"
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -34,7 +35,7 @@ type Info struct {
 var architectures = map[string]func(raw []byte, path string, ckpt *checkpoint.Model, b *bind.Binder) (Decoder, Info, error){
 	"llama": func(raw []byte, path string, ckpt *checkpoint.Model, b *bind.Binder) (Decoder, Info, error) {
 		c := llama.Defaults()
-		if err := decode(raw, path, c); err != nil {
+		if err := Decode(raw, path, c); err != nil {
 			return nil, Info{}, err
 		}
 		m, err := llama.New(c, path, ckpt, b)
@@ -72,17 +73,18 @@ func open(path string, half bool) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := load(ckpt, half)
+	m, err := load(path, ckpt, half)
 	if err != nil {
 		return nil, errors.Join(err, ckpt.Close())
 	}
 	return m, nil
 }
 
-func load(ckpt *checkpoint.Model, half bool) (*Model, error) {
+// load takes the model of the checkpoint that was opened by the given name.
+func load(name string, ckpt *checkpoint.Model, half bool) (*Model, error) {
 	path := ckpt.ConfigPath()
 	if path == "" {
-		return nil, fault.New(fault.Malformed, ckpt.Dir(), "no config.json beside the weights").
+		return nil, fault.New(fault.Malformed, name, "no config.json beside the weights").
 			WithHint("give the model's directory, or put its config.json beside the file")
 	}
 	raw, err := fsx.ReadFile(path, maxConfig)
@@ -93,12 +95,12 @@ func load(ckpt *checkpoint.Model, half bool) (*Model, error) {
 		Type          string   `json:"model_type"`
 		Architectures []string `json:"architectures"`
 	}
-	if err := decode(raw, path, &head); err != nil {
+	if err := Decode(raw, path, &head); err != nil {
 		return nil, err
 	}
 	build, ok := architectures[head.Type]
 	if !ok {
-		return nil, fault.New(fault.Incompatible, path, "model_type %s is not supported: %s", fault.Quote(head.Type), strings.Join(Architectures(), ", "))
+		return nil, fault.New(fault.Incompatible, path, "model_type %s is not supported; this version reads: %s", fault.Quote(head.Type), strings.Join(Architectures(), ", "))
 	}
 	m := &Model{Checkpoint: ckpt, Binder: bind.New(ckpt, half)}
 	if m.Decoder, m.Info, err = build(raw, path, ckpt, m.Binder); err != nil {
@@ -111,11 +113,43 @@ func load(ckpt *checkpoint.Model, half bool) (*Model, error) {
 // maxConfig bounds config.json; real ones have a few kilobytes.
 const maxConfig = 1 << 20
 
-func decode(raw []byte, path string, into any) error {
-	if err := json.Unmarshal(raw, into); err != nil {
-		return fault.Wrap(fault.Malformed, path, err, "not a model configuration")
+// Decode reads the raw config.json at path. What it cannot read is a Malformed error in plain words.
+func Decode(raw []byte, path string, into any) error {
+	err := json.Unmarshal(raw, into)
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		what, _, _ := strings.Cut(wrong.Value, " ") // "number 1.5"
+		if what == wrong.Value {
+			what = "a value of type " + what
+		} else {
+			what = "the " + wrong.Value
+		}
+		field := "the whole"
+		if wrong.Field != "" {
+			field = wrong.Field
+		}
+		return fault.New(fault.Malformed, path, "%s: want %s, got %s", field, wanted(wrong.Type), what)
+	}
+	if err != nil {
+		return fault.Wrap(fault.Malformed, path, err, "is not JSON")
 	}
 	return nil
+}
+
+// wanted says in plain words which JSON goes into a Go type.
+func wanted(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int:
+		return "a whole number"
+	case reflect.Float64:
+		return "a number"
+	case reflect.String:
+		return "a string"
+	case reflect.Slice:
+		return "an array"
+	}
+	return "an object"
 }
 
 // Parameters returns the number of parameters, tied weights once.

@@ -71,6 +71,7 @@ type Plan struct {
 	NoLabels       int          `json:"no_labels"` // examples dropped for having nothing to predict
 	Steps          int          `json:"steps"`
 	TokensPerStep  int          `json:"tokens_per_step"` // at most
+	Notices        []string     `json:"-"`               // what the user should know, one line each
 }
 
 // PlanTarget is one entry of target_modules and what it matched.

@@ -51,7 +51,7 @@ func (s *session) plan() *Plan {
 	cfg := s.cfg
 	p := &Plan{
 		Model: cfg.ModelNameOrPath, Method: cfg.Method, Parameters: s.model.Parameters(), Trained: s.trained(),
-		Examples: len(s.train.Examples), Truncated: s.train.Stats.Truncated, NoLabels: s.train.Stats.NoLabels, Steps: s.steps,
+		Examples: len(s.train.Examples), Truncated: s.train.Stats.Truncated, NoLabels: s.train.Stats.NoLabels, Steps: s.steps, Notices: s.notices,
 		TokensPerStep: s.batchTokens() * cfg.GradientAccumulationSteps,
 	}
 	if cfg.Method == "full" {
@@ -84,7 +84,7 @@ func (s *session) trained() int64 {
 
 // batchTokens is the most tokens of one micro-batch.
 func (s *session) batchTokens() int {
-	return s.cfg.BatchSize * min(s.rowLimit, s.longestRow())
+	return s.loader.BatchSize() * min(s.rowLimit, s.longestRow())
 }
 
 // longestRow is the most tokens of a training row.

@@ -3,6 +3,7 @@ package train
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"path/filepath"
 	"runtime"
@@ -29,8 +30,9 @@ type session struct {
 	graph    *nn.Graph
 	steps    int // optimizer steps of the run
 	warmup   int
-	rowLimit int   // most tokens of a row
-	resident int64 // bytes of the process once everything is loaded, 0 where unknown
+	rowLimit int      // most tokens of a row
+	notices  []string // what the user should know of the plan
+	resident int64    // bytes of the process once everything is loaded, 0 where unknown
 }
 
 // setUp loads everything a run needs and checks that it fits together.
@@ -76,6 +78,10 @@ func (s *session) load(ctx context.Context) error {
 		BatchSize: cfg.BatchSize, MaxLength: s.rowLimit, Packing: cfg.Packing, Shuffle: cfg.Shuffle, Seed: cfg.Seed,
 	}); err != nil {
 		return err
+	}
+	if n := s.loader.BatchSize(); n < cfg.BatchSize {
+		s.notices = append(s.notices, fmt.Sprintf("per_device_train_batch_size %d is more than the %d rows of %s: a batch is all of them",
+			cfg.BatchSize, n, cfg.TrainFile))
 	}
 	if s.steps = cfg.MaxSteps; s.steps == 0 {
 		s.steps = max(1, int(math.Ceil(float64(s.loader.Steps(cfg.NumTrainEpochs))/float64(cfg.GradientAccumulationSteps))))

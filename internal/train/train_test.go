@@ -282,7 +282,6 @@ func TestRunErrors(t *testing.T) {
 		"unknown target":    {func(c *config.Train) { c.TargetModules = []string{"q_proj", "qproj"} }, fault.Usage, `"qproj"`},
 		"budget too large":  {func(c *config.Train) { c.R = 1000 }, fault.Usage, "layers.0.self_attn.q_proj"},
 		"sequence too long": {func(c *config.Train) { c.MaxSeqLength = 65 }, fault.Usage, "64 positions"},
-		"batch too large":   {func(c *config.Train) { c.BatchSize, c.Packing = 100, false }, fault.Usage, "100"},
 		"no model":          {func(c *config.Train) { c.ModelNameOrPath += "-gone" }, fault.Environment, "base-gone"},
 		"divergence":        {func(c *config.Train) { c.LearningRate, c.LRSchedulerType = 1e39, "constant" }, fault.Numerical, "step "},
 	} {

@@ -72,7 +72,7 @@ func (c *Config) check(path string) error {
 	case !(c.RMSNormEps >= 0 && c.RMSNormEps < 1):
 		return bad("rms_norm_eps must be between 0 and 1: %v", c.RMSNormEps)
 	case c.HiddenAct != "silu":
-		return fault.New(fault.Incompatible, path, "hidden_act %s is not supported: silu", fault.Quote(c.HiddenAct))
+		return fault.New(fault.Incompatible, path, "hidden_act %s is not supported; this version has: silu", fault.Quote(c.HiddenAct))
 	}
 	return nil
 }
@@ -129,7 +129,7 @@ func (c *Config) rope(path string) (*nn.Rope, error) {
 		}
 		s.scaleLlama3(r.Freq)
 	default:
-		return nil, fault.New(fault.Incompatible, path, "rope_type %s is not supported: default, linear, llama3", fault.Quote(kind))
+		return nil, fault.New(fault.Incompatible, path, "rope_type %s is not supported; this version has: default, linear, llama3", fault.Quote(kind))
 	}
 	return r, nil
 }

@@ -29,8 +29,10 @@ type session struct {
 	graph    *nn.Graph
 	steps    int // optimizer steps of the run
 	warmup   int
-	rowLimit int   // most tokens of a row
-	resident int64 // bytes of the process once everything is loaded, 0 where unknown
+	rowLimit int // most tokens of a row
+
+	fingerprint string // of the base, taken before the run: in the hours of a long one the file may change
+	resident    int64  // bytes of the process once everything is loaded, 0 where unknown
 }
 
 // setUp loads everything a run needs and checks that it fits together.

@@ -24,7 +24,7 @@ var rooms = map[string][]string{
 	"internal/model/bind":   {"internal/checkpoint", "internal/fault", "internal/nn"},
 	"internal/adapter":      {"internal/adapter/mask", "internal/checkpoint", "internal/fault", "internal/fsx"},
 	"internal/adapter/mask": {"internal/fault"},
-	"internal/nn":           {"internal/kernel"},
+	"internal/nn":           {"internal/fault", "internal/kernel"},
 	"internal/data":         {"internal/fault", "internal/tokenizer"},
 	"internal/config":       {"internal/fault", "internal/spell"},
 	"internal/checkpoint":   {"internal/fault", "internal/fsx"},

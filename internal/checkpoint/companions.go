@@ -14,16 +14,15 @@ import (
 // maxCompanion is the largest file that is copied beside weights; tokenizers take some tens of MB.
 const maxCompanion = 256 << 20
 
-// leftOutNames are files that belong to a model, but not to what is made from it.
-var leftOutNames = []string{
-	"adapter_config.json", // would make the directory an adapter
-	"optimizer.pt", "scheduler.pt", "trainer_state.json", "training_args.bin", "metrics.jsonl",
-}
+// companionExtensions are those of what goes with weights: configuration, tokenizer, chat template, model card, code. Weights
+// in other formats would still be those of the old model, and what else lies in a directory is not for publishing.
+var companionExtensions = []string{".json", ".model", ".txt", ".jinja", ".tiktoken", ".md", ".py"}
 
-// leftOutExtensions are weights in other formats, which would still be those of the old model, and pickles.
-var leftOutExtensions = []string{
-	".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack", ".onnx", ".gguf", ".npz", ".tflite",
-}
+// companionNames begin the names of further files that do.
+var companionNames = []string{"LICENSE", "LICENCE", "NOTICE", "COPYING", "USE_POLICY"}
+
+// leftOutNames are files of those extensions that describe something else: an adapter, or the state of a training run.
+var leftOutNames = []string{"adapter_config.json", "trainer_state.json", "all_results.json", "train_results.json", "eval_results.json"}
 
 // Companions returns the names of the files in Dir that go with weights made from these (configuration, tokenizer, code,
 // licence, and the index of a model in shards) and of the entries that do not, both sorted. The model's own files are
@@ -57,7 +56,8 @@ func belongs(dir, name string) bool {
 	case strings.HasSuffix(lower, ".index.json"): // of the weights; that of another format goes with it
 		return name == IndexFile
 	}
-	return !slices.Contains(leftOutExtensions, filepath.Ext(lower))
+	return slices.Contains(companionExtensions, filepath.Ext(lower)) ||
+		slices.ContainsFunc(companionNames, func(prefix string) bool { return strings.HasPrefix(strings.ToUpper(name), prefix) })
 }
 
 // CopyCompanion writes a copy of one of the Companions to dst, durably. A symbolic link that leaves Dir is Malformed.

@@ -8,7 +8,7 @@ func gemmTiles(m, n, k int, a matrix, b []float32, ldb int, c []float32, ldc int
 	case active >= isAVX512 && n == Block:
 		gemmAVX512(m, k, a, &b[0], ldb, c, ldc, acc)
 	default:
-		gemmAVX2(m, n, k, a, b, ldb, c, ldc, acc)
+		gemm16(m, n, k, a, b, ldb, c, ldc, acc)
 	}
 }
 
@@ -37,36 +37,18 @@ func gemmAVX512(m, k int, a matrix, b *float32, ldb int, c []float32, ldc int, a
 	}
 }
 
-// gemmAVX2 has tiles of 16 columns, so that two of them share the rows of A while those are in the cache.
-func gemmAVX2(m, n, k int, a matrix, b []float32, ldb int, c []float32, ldc int, acc bool) {
-	for i := 0; i < m; {
-		a0, rows := &a.data[i*a.rs], m-i
-		for j := 0; j < n; j += 16 {
-			b0, c0 := &b[j], &c[i*ldc+j]
-			switch {
-			case rows >= 6:
-				gemm6x16AVX2(k, a0, a.rs, a.ps, b0, ldb, c0, ldc, acc)
-			case rows >= 4:
-				gemm4x16AVX2(k, a0, a.rs, a.ps, b0, ldb, c0, ldc, acc)
-			case rows >= 2:
-				gemm2x16AVX2(k, a0, a.rs, a.ps, b0, ldb, c0, ldc, acc)
-			default:
-				gemm1x16AVX2(k, a0, a.rs, a.ps, b0, ldb, c0, ldc, acc)
-			}
-		}
-		i += tileRows(rows)
-	}
+func gemm6x16(k int, a *float32, rs, ps int, b *float32, ldb int, c *float32, ldc int, acc bool) {
+	gemm6x16AVX2(k, a, rs, ps, b, ldb, c, ldc, acc)
 }
 
-// tileRows returns the rows of the AVX2 tile that serves when rows are left.
-func tileRows(rows int) int {
-	switch {
-	case rows >= 6:
-		return 6
-	case rows >= 4:
-		return 4
-	case rows >= 2:
-		return 2
-	}
-	return 1
+func gemm4x16(k int, a *float32, rs, ps int, b *float32, ldb int, c *float32, ldc int, acc bool) {
+	gemm4x16AVX2(k, a, rs, ps, b, ldb, c, ldc, acc)
+}
+
+func gemm2x16(k int, a *float32, rs, ps int, b *float32, ldb int, c *float32, ldc int, acc bool) {
+	gemm2x16AVX2(k, a, rs, ps, b, ldb, c, ldc, acc)
+}
+
+func gemm1x16(k int, a *float32, rs, ps int, b *float32, ldb int, c *float32, ldc int, acc bool) {
+	gemm1x16AVX2(k, a, rs, ps, b, ldb, c, ldc, acc)
 }

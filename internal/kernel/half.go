@@ -12,19 +12,14 @@ type pair uint32
 // again when it is filled again.
 type Halves struct {
 	rows, blocks int
-	stride, off  int       // features of the whole activation, and before the band: block b begins at feature b·stride+off
-	pairs        []pair    // (blocks, stride/2, Block); an odd number of rows is made even with zeros
-	floats       []float32 // the rounded values, (blocks, stride, Block), where the processor has no product of pairs
+	stride, off  int    // features of the whole activation, and before the band: block b begins at feature b·stride+off
+	pairs        []pair // (blocks, stride/2, Block); an odd number of rows is made even with zeros
 }
 
 // Reset makes room for blocks of rows features, to be filled by SetBlock.
 func (h *Halves) Reset(rows, blocks int) {
 	h.rows, h.blocks, h.stride, h.off = rows, blocks, rows+rows%2, 0
-	if active < isAVX512BF16 {
-		h.floats = resize(h.floats, blocks*h.stride*Block)
-	} else {
-		h.pairs = resize(h.pairs, blocks*h.stride/2*Block)
-	}
+	h.pairs = resize(h.pairs, blocks*h.stride/2*Block)
 }
 
 // SetBlock fills block b with x, features × Block, rounded to nearest, ties to even. Blocks may be filled in parallel.
@@ -32,29 +27,27 @@ func (h *Halves) SetBlock(b int, x []float32) { h.SetBand(b, 0, x) }
 
 // SetBand is SetBlock for the features from off, an even number, on.
 func (h *Halves) SetBand(b, off int, x []float32) {
-	at := (b*h.stride + off) * Block
-	if active < isAVX512BF16 {
-		for i, v := range x {
-			h.floats[at+i] = FromHalf(ToHalf(v))
-		}
-		return
-	}
-	PackHalves(x, h.pairs[at/2:][:ceilDiv(len(x), 2*Block)*Block])
+	PackHalves(x, h.pairs[(b*h.stride+off)/2*Block:][:ceilDiv(len(x), 2*Block)*Block])
 }
 
 // SetValue replaces the value of feature f and token t in block b.
 func (h *Halves) SetValue(b, f, t int, v float32) {
 	half := ToHalf(v)
-	if active < isAVX512BF16 {
-		h.float(b)[f*Block+t] = FromHalf(half)
-		return
-	}
 	p := &h.block(b)[f/2*Block+t]
 	if f%2 == 0 {
 		*p = *p&^0xffff | pair(half)
 	} else {
 		*p = *p&0xffff | pair(half)<<16
 	}
+}
+
+// SetRounding fills h with x and rounds x itself, so that who reads either sees the same.
+func (h *Halves) SetRounding(x Tensor) {
+	h.Reset(x.Rows, x.N())
+	Parallel(h.blocks, func(b int) {
+		h.SetBlock(b, x.Blk(b))
+		UnpackHalves(h.block(b), x.Blk(b))
+	})
 }
 
 // Set fills h with x.
@@ -72,20 +65,11 @@ func (h *Halves) Band(off, rows int) *Halves {
 
 // Expand writes the rounded values to y, of the shape that Set was given.
 func (h *Halves) Expand(y Tensor) {
-	Parallel(h.blocks, func(b int) {
-		if active < isAVX512BF16 {
-			copy(y.Blk(b), h.float(b))
-		} else {
-			UnpackHalves(h.block(b), y.Blk(b))
-		}
-	})
+	Parallel(h.blocks, func(b int) { UnpackHalves(h.block(b), y.Blk(b)) })
 }
 
 // block returns the pairs of block b.
 func (h *Halves) block(b int) []pair { return h.pairs[(b*h.stride+h.off)/2*Block:][:h.depth()*Block] }
-
-// float returns block b where there are no pairs.
-func (h *Halves) float(b int) []float32 { return h.floats[(b*h.stride+h.off)*Block:][:h.rows*Block] }
 
 // depth returns the number of pairs of rows.
 func (h *Halves) depth() int { return ceilDiv(h.rows, 2) }
@@ -278,11 +262,14 @@ func (m halfMatrix) taskInFloat(x *Halves, y Tensor, r0, r1, b0, b1 int, acc boo
 	buf := packBuffers.Get().(*packBuffer)
 	defer packBuffers.Put(buf)
 	step := evenStep(m.depth, depthStep, 8)
+	panel := borrow(step * Block)
+	defer buffers.Put(panel)
 	for p := 0; p < m.depth; p += step {
 		k := min(step, m.depth-p)
 		tile := m.widen(r0, r1-r0, p, k, buf[:])
 		for b := b0; b < b1; b++ {
-			gemm(r1-r0, Block, k, tile, x.float(b)[p*Block:], Block, y.Blk(b)[r0*Block:], Block, acc || p > 0)
+			UnpackHalves(x.block(b)[p/2*Block:], (*panel)[:k*Block])
+			gemm(r1-r0, Block, k, tile, *panel, Block, y.Blk(b)[r0*Block:], Block, acc || p > 0)
 		}
 	}
 }

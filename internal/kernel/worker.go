@@ -1,6 +1,9 @@
 package kernel
 
-import "sync/atomic"
+import (
+	"runtime/debug"
+	"sync/atomic"
+)
 
 // worker is a goroutine of the pool.
 type worker struct {
@@ -27,6 +30,7 @@ func wake(n int) {
 // run takes part in region after region. Before it sleeps it looks once more, after saying so: whoever opens a region
 // in between either sees it asleep and wakes it, or is seen.
 func (w *worker) run() {
+	debug.SetPanicOnFault(true) // a fault in a mapped file becomes the panic of the region
 	enter := w.enter
 	for {
 		if spinUntil(enter) {

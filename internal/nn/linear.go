@@ -228,10 +228,7 @@ func (l *linear) forward(in []G.Value) (G.Value, error) {
 	if l.residual != nil {
 		r = values(in[1], l.y.rows)
 	}
-	y := l.compute(values(in[0], l.x.rows), r)
-	if l.kept != nil {
-		l.kept.Set(y)
-	}
+	l.compute(values(in[0], l.x.rows), r)
 	return l.y.act.filled()
 }
 
@@ -252,7 +249,7 @@ func (l *linear) again() error {
 }
 
 // compute writes the result for x and, in a linear with a residual, r.
-func (l *linear) compute(x, r kernel.Tensor) kernel.Tensor {
+func (l *linear) compute(x, r kernel.Tensor) {
 	y := l.y.act.buf.get(x.N(), l.y.rows)
 	acc := l.residual != nil
 	// When nothing is kept the stream is one buffer, and the sum is in place.
@@ -269,7 +266,14 @@ func (l *linear) compute(x, r kernel.Tensor) kernel.Tensor {
 		o.mul(w, false, band, acc || w.Bias != nil)
 		off += w.Out
 	}
-	return y
+	// What follows must see what the backward pass will see: attention's probabilities are computed twice, and belong to
+	// sums that are kept.
+	switch {
+	case l.kept != nil:
+		l.kept.SetRounding(y)
+	case l.kind.wide && l.g.HalfActivations && l.g.Training:
+		l.g.mem.halves.SetRounding(y)
+	}
 }
 
 func (l *linear) diff(grad *G.Node) (G.Nodes, error) {

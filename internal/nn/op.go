@@ -11,6 +11,8 @@ import (
 	"github.com/chewxy/hm"
 	G "gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
+
+	"shira/internal/fault"
 )
 
 // The types of the graph's values. An activation is (blocks, features, 32), see package kernel.
@@ -62,9 +64,14 @@ func (o *op) InferShape(...G.DimSizer) (tensor.Shape, error) { return o.shape, n
 // Do runs the operator. A panic would end the process without a trace of its layer, as the tape machine runs operators
 // on a goroutine of its own.
 func (o *op) Do(in ...G.Value) (v G.Value, err error) {
+	debug.SetPanicOnFault(true) // weights may be views of a mapped file, which somebody may shorten
 	defer o.cost.add(time.Now(), o.flops)
 	defer func() {
 		if r := recover(); r != nil {
+			if _, ok := r.(interface{ Addr() uintptr }); ok {
+				err = fault.New(fault.Environment, "", "the model's file changed while it was in use")
+				return
+			}
 			err = fmt.Errorf("%s: %v\n%s", o.name, r, debug.Stack())
 		}
 	}()

@@ -39,7 +39,7 @@ type Result struct {
 	TrainableParameters int64    `json:"trainable_parameters"`
 	TokensPerSecond     float64  `json:"tokens_per_second"` // mean over the steps
 	PeakRSSBytes        int64    `json:"peak_rss_bytes"`
-	ValidationCut       bool     `json:"-"` // some rows of the validation file were longer than max_seq_length
+	ValidationCut       bool     `json:"-"`                 // some rows of the validation file were longer than max_seq_length
 	Profile             *Profile `json:"profile,omitempty"` // where it was asked for
 }
 

@@ -2,6 +2,7 @@ package train
 
 import (
 	"encoding/json"
+	"math"
 	"os"
 	"path/filepath"
 
@@ -114,25 +115,66 @@ func (o *output) line(v any) error {
 
 // save writes the run's result durably: an adapter, or for full fine-tuning a complete model directory.
 func (o *output) save(s *session) error {
+	if err := s.checkFinite(); err != nil {
+		return err
+	}
 	if s.cfg.Method == "full" {
 		return o.saveModel(s)
 	}
-	a, err := s.adapter()
-	if err != nil {
-		return err
+	return s.adapter().Save(o.dir)
+}
+
+// checkFinite finds a trained value that the last update made infinite or NaN, or that the type it is stored in would: no loss
+// has been computed with it.
+func (s *session) checkFinite() error {
+	largest := map[checkpoint.DType]float64{checkpoint.F16: 65519.99, checkpoint.BF16: 3.3961e38}
+	check := func(name string, values []float32, dtype checkpoint.DType) error {
+		limit, ok := largest[dtype]
+		if !ok {
+			limit = math.MaxFloat32
+		}
+		for _, v := range values {
+			if !(math.Abs(float64(v)) <= limit) {
+				return fault.New(fault.Numerical, "", "after the last step a value of %s is %v, which %s does not hold", name, v, dtype).
+					WithHint("lower learning_rate (now %g); no result was written", s.cfg.LearningRate)
+			}
+		}
+		return nil
 	}
-	return a.Save(o.dir)
+	if s.cfg.Method != "full" {
+		for _, d := range s.deltas {
+			if err := check(d.Name, d.Values, checkpoint.F32); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for name, values := range s.values() {
+		t, _ := s.model.Checkpoint.Lookup(name)
+		if err := check(name, values, t.DType); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// values returns the model's parameters by tensor, for full fine-tuning.
+func (s *session) values() map[string][]float32 {
+	values := map[string][]float32{}
+	for _, w := range s.model.Weights() {
+		values[w.Name+".weight"] = w.Data
+	}
+	for _, g := range s.model.Gains() {
+		values[g.Name] = g.Data
+	}
+	return values
 }
 
 // adapter returns the trained entries with what there is to say about them.
-func (s *session) adapter() (*adapter.Adapter, error) {
-	fingerprint, err := s.model.Checkpoint.Fingerprint()
-	if err != nil {
-		return nil, err
-	}
+func (s *session) adapter() *adapter.Adapter {
 	a := &adapter.Adapter{Config: adapter.Config{
 		Method: "shira", Mask: s.cfg.Mask, R: s.cfg.R, Density: s.cfg.Density, TargetModules: s.cfg.TargetModules, Seed: s.cfg.Seed,
-		TaskType: "CAUSAL_LM", BaseName: s.cfg.ModelNameOrPath, BaseFingerprint: fingerprint, DataHash: s.train.SHA256, ToolVersion: buildinfo.Version(),
+		TaskType: "CAUSAL_LM", BaseName: s.cfg.ModelNameOrPath, BaseFingerprint: s.fingerprint, DataHash: s.train.SHA256, ToolVersion: buildinfo.Version(),
 	}}
 	if s.start != nil {
 		c := s.start.Config
@@ -141,18 +183,12 @@ func (s *session) adapter() (*adapter.Adapter, error) {
 	for _, d := range s.deltas {
 		a.Deltas = append(a.Deltas, d)
 	}
-	return a, nil
+	return a
 }
 
 // saveModel writes the trained weights in the base's types and order, beside copies of its configuration and tokenizer.
 func (o *output) saveModel(s *session) error {
-	values := map[string][]float32{}
-	for _, w := range s.model.Weights() {
-		values[w.Name+".weight"] = w.Data
-	}
-	for _, g := range s.model.Gains() {
-		values[g.Name] = g.Data
-	}
+	values := s.values()
 	var entries []checkpoint.Entry
 	for _, t := range s.model.Checkpoint.Tensors() {
 		if v, ok := values[t.Name]; ok {

@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -26,6 +27,11 @@ func Run(ctx context.Context, cfg *config.Train, obs Observer) (*Result, error) 
 		return nil, err
 	}
 	defer s.close()
+	if cfg.Method != "full" {
+		if s.fingerprint, err = s.model.Checkpoint.Fingerprint(); err != nil {
+			return nil, err
+		}
+	}
 	asked := cfg.GradientCheckpointing
 	machine, err := s.compile()
 	if err != nil {
@@ -52,9 +58,6 @@ func Run(ctx context.Context, cfg *config.Train, obs Observer) (*Result, error) 
 		t.scorer = scorer
 	}
 	if err := t.loop(ctx); err != nil {
-		return nil, err
-	}
-	if err := out.save(s); err != nil {
 		return nil, err
 	}
 	if err := out.finish(); err != nil {
@@ -140,11 +143,19 @@ func (t *trainer) loop(ctx context.Context) error {
 				return err
 			}
 		}
-		if info.Step == t.steps || t.cfg.EvalSteps > 0 && info.Step%t.cfg.EvalSteps == 0 {
+		if info.Step < t.steps && t.cfg.EvalSteps > 0 && info.Step%t.cfg.EvalSteps == 0 {
 			if err := t.evaluate(ctx, info.Step); err != nil {
 				return err
 			}
 		}
+	}
+	err := t.evaluate(ctx, t.steps)
+	if err != nil && ctx.Err() == nil {
+		return err
+	}
+	// All steps are done: what interrupts the last evaluation costs no result.
+	if err := errors.Join(err, t.out.save(t.session)); err != nil {
+		return err
 	}
 	t.result.TokensPerSecond = float64(t.tokens) / busy.Seconds()
 	return nil

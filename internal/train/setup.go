@@ -30,9 +30,11 @@ type session struct {
 	graph    *nn.Graph
 	steps    int // optimizer steps of the run
 	warmup   int
-	rowLimit int      // most tokens of a row
-	notices  []string // what the user should know of the plan
-	resident int64    // bytes of the process once everything is loaded, 0 where unknown
+	rowLimit int // most tokens of a row
+
+	notices     []string // what the user should know of the plan
+	fingerprint string   // of the base, taken before the run: in the hours of a long one the file may change
+	resident    int64    // bytes of the process once everything is loaded, 0 where unknown
 }
 
 // setUp loads everything a run needs and checks that it fits together.

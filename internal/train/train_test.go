@@ -132,19 +132,22 @@ func TestSameBytes(t *testing.T) {
 
 // TestCheckpointing wants the same bytes from a run that computes its layers twice.
 func TestCheckpointing(t *testing.T) {
-	cfg := tinyConfig(t, checkpoint.F32)
-	files := map[bool][]byte{}
-	for _, on := range []bool{false, true} {
-		cfg.GradientCheckpointing, cfg.OverwriteOutputDir = on, true
-		mustRun(t, cfg)
-		b, err := os.ReadFile(filepath.Join(cfg.OutputDir, adapter.TensorsFile))
-		if err != nil {
-			t.Fatal(err)
+	for _, compute := range []string{config.Float32, config.BFloat16} {
+		cfg := tinyConfig(t, checkpoint.F32)
+		cfg.ComputeDType = compute
+		files := map[bool][]byte{}
+		for _, on := range []bool{false, true} {
+			cfg.GradientCheckpointing, cfg.OverwriteOutputDir = on, true
+			mustRun(t, cfg)
+			b, err := os.ReadFile(filepath.Join(cfg.OutputDir, adapter.TensorsFile))
+			if err != nil {
+				t.Fatal(err)
+			}
+			files[on] = b
 		}
-		files[on] = b
-	}
-	if !bytes.Equal(files[false], files[true]) {
-		t.Error("gradient_checkpointing changes the result")
+		if !bytes.Equal(files[false], files[true]) {
+			t.Errorf("%s: gradient_checkpointing changes the result", compute)
+		}
 	}
 }
 
@@ -342,6 +345,43 @@ func TestOutputDirectoryIsNotOverwritten(t *testing.T) {
 	cfg.Method = "full"
 	if _, err := Run(context.Background(), cfg, &recorder{}); fault.KindOf(err) != fault.Usage {
 		t.Errorf("a model over an adapter: %v", err)
+	}
+}
+
+// TestLastStepDiverges takes one step that makes weights which no loss is computed with any more.
+func TestLastStepDiverges(t *testing.T) {
+	for _, c := range []struct {
+		method string
+		dtype  checkpoint.DType
+		rate   float64
+	}{{"full", checkpoint.F16, 1e6}, {"full", checkpoint.BF16, 1e39}, {"full", checkpoint.F32, 1e39}, {"shira", checkpoint.F32, 1e39}} {
+		cfg := tinyConfig(t, c.dtype)
+		cfg.Method, cfg.LearningRate, cfg.MaxSteps, cfg.ValidationFile = c.method, c.rate, 1, ""
+		if _, err := Run(context.Background(), cfg, &recorder{}); fault.KindOf(err) != fault.Numerical {
+			t.Errorf("%+v: %v", c, err)
+		}
+		for _, name := range []string{checkpoint.ModelFile, adapter.TensorsFile} {
+			if _, err := os.Stat(filepath.Join(cfg.OutputDir, name)); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("%+v: %s was written (%v)", c, name, err)
+			}
+		}
+	}
+}
+
+// TestInterruptedLastEvaluation wants the result of a run whose steps are all done.
+func TestInterruptedLastEvaluation(t *testing.T) {
+	cfg := tinyConfig(t, checkpoint.F32)
+	ctx, cancel := context.WithCancel(context.Background())
+	rec := &recorder{onStep: func(s StepInfo) {
+		if s.Step == s.Steps {
+			cancel()
+		}
+	}}
+	if _, err := Run(ctx, cfg, rec); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if _, err := adapter.Load(cfg.OutputDir); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -57,7 +57,7 @@ func TestReservedRegisters(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, text := range files {
-		if filepath.Ext(name) != ".s" {
+		if filepath.Ext(name) != ".s" || name == neonFile {
 			continue
 		}
 		for _, reg := range []string{" BP", " SP", " R14", " R15", "(R14", "(R15", "(BP"} {

@@ -93,8 +93,10 @@ func generate() (map[string][]byte, error) {
 			fmt.Fprintf(&generic, "\nfunc %s(%s) { %s(%s) }\n", f.name, f.signature(), f.ref, f.arguments())
 		}
 	}
-	for name, text := range map[string]*bytes.Buffer{"zz_amd64.go": &decls, "zz_generic.go": &generic} {
-		formatted, err := format.Source(text.Bytes())
+	neonText, neonDecls := neon()
+	files[neonFile] = neonText
+	for name, text := range map[string][]byte{"zz_amd64.go": decls.Bytes(), "zz_generic.go": generic.Bytes(), "zz_arm64.go": neonDecls} {
+		formatted, err := format.Source(text)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}

@@ -69,8 +69,8 @@ func (c *Config) check(path string) error {
 		return bad("num_attention_heads %d is not a multiple of num_key_value_heads %d", c.NumAttentionHeads, c.kvHeads())
 	case c.headSize() <= 0 || c.headSize() > limit || c.headSize()%2 != 0:
 		return bad("head_dim must be even and positive: %d", c.headSize())
-	case !(c.RMSNormEps >= 0 && c.RMSNormEps < 1):
-		return bad("rms_norm_eps must be between 0 and 1: %v", c.RMSNormEps)
+	case !(c.RMSNormEps > 0 && c.RMSNormEps < 1): // with 0 a token of zeros, as padding is, would become NaN
+		return bad("rms_norm_eps must be above 0 and below 1: %v", c.RMSNormEps)
 	case c.HiddenAct != "silu":
 		return fault.New(fault.Incompatible, path, "hidden_act %s is not supported; this version has: silu", fault.Quote(c.HiddenAct))
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"shira/internal/fault"
+	"shira/internal/kernel"
 )
 
 // run runs a command line in this process.
@@ -150,6 +151,14 @@ func TestUnknownVariables(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
+// TestKernelIsListed holds the help to the kernels there are, of which a machine shows one.
+func TestKernelIsListed(t *testing.T) {
+	_, stdout, _ := run("help", "environment")
+	if i := strings.Index(stdout, "SHIRA_KERNEL"); i < 0 || !strings.Contains(strings.SplitN(stdout[i:], "\n", 2)[0], kernel.Features()) {
+		t.Errorf("SHIRA_KERNEL=%s is not listed: %s", kernel.Features(), stdout)
 	}
 }
 

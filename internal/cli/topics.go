@@ -27,7 +27,8 @@ it helps a second one, "hint: …". With --json the last line is an object:
 
   {"error":{"code":3,"kind":"malformed","message":"…","hint":"…"}}
 
-Files are written whole or not at all: after an error they are as they were.
+Files are written whole or not at all: after an error they are as they were. Only the
+metrics of a run grow while it lasts, as metrics.jsonl.part.
 `
 }
 
@@ -70,7 +71,7 @@ ADAPTERS
     base_model.model.<module>.shira_indices  (2, K)  their rows and columns, row-major
   PEFT loads adapters with a budget of r·(out+in) entries; one given as density is for
   shira. The metadata holds a fingerprint of the base: an adapter is not applied to another
-  base unless --force says so.
+  base unless --force says so. One without a fingerprint, as PEFT's, is checked by shapes.
 
 EXAMPLES TO TRAIN ON AND SCORE
   JSONL, one object a line, one kind in a file:

@@ -110,7 +110,7 @@ var keys = []Key{
 
 	{Name: "per_device_train_batch_size", Section: sectionTraining, Default: "8",
 		Aliases: []string{"micro_batch_size", "batch_size", "train_batch_size"},
-		Doc:     "Rows in a micro-batch.",
+		Doc:     "Rows in a micro-batch; where the training file has fewer, all of them.",
 		field:   func(t *Train) any { return &t.BatchSize }, check: within(1, maxCount)},
 	{Name: "gradient_accumulation_steps", Section: sectionTraining, Default: "1", Aliases: []string{"grad_accumulation_steps"},
 		Doc:   "Micro-batches in an optimizer step. Every counted token of a step weighs the same.",

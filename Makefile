@@ -7,7 +7,7 @@ LDFLAGS  := -s -w -X shira/internal/buildinfo.version=$(VERSION)
 FUZZTIME ?= 10s
 LINT     := go tool -modfile=tools/go.mod golangci-lint
 
-.PHONY: help build demo demo-base test race lint bench bench-peers fuzz cross clean
+.PHONY: help build demo demo-base test test-arm64 race lint bench bench-peers fuzz cross clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -27,6 +27,10 @@ test: ## vet and all tests
 
 race: ## the tests under the race detector; needs a C compiler
 	CGO_ENABLED=1 go test -race ./...
+
+test-arm64: ## the kernels' tests for arm64 in an emulator; needs qemu-aarch64-static
+	GOARCH=arm64 go test -c -o build/kernel.arm64 ./internal/kernel
+	cd internal/kernel && qemu-aarch64-static ../../build/kernel.arm64 -test.run 'MatMul|Gemm|GradDense|Sddmm|Choose|Features'
 
 lint: ## golangci-lint, built from the pinned version in tools/
 	$(LINT) run ./...

@@ -94,7 +94,7 @@ max_steps: $steps
 compute_dtype: $dtype
 threads: $threads
 YAML
-    "$shira" train --config "$run/config.yaml" --json -q >"$run/result.json" 2>"$run/errors" || status=$?
+    "$shira" train --config "$run/config.yaml" --profile --json -q >"$run/result.json" 2>"$run/errors" || status=$?
   else
     "$shira" eval "$model" --data "$data" --max-seq-length "$length" --batch-size "$batch" --compute-dtype "$dtype" \
       --threads "$threads" --json -q >"$run/result.json" 2>"$run/errors" || status=$?
@@ -115,9 +115,7 @@ YAML
     our_speed=$(field "$run/result.json" tokens_per_second)
   fi
   our_memory=$(field "$run/result.json" peak_rss_bytes)
-  local use='[a-z_]*utili[sz]ation'
-  our_use=$(field "$run/result.json" "$use")
-  if [[ -z $our_use && $kind == train ]]; then our_use=$(median "$run/out/metrics.jsonl" "$use"); fi
+  our_use=$(field "$run/result.json" utilisation)
   rm -f "$run"/out/*.safetensors
 }
 

@@ -17,13 +17,22 @@ func reportBytes(b *testing.B, n int) {
 	b.ReportMetric(float64(n)*float64(b.N)/float64(b.Elapsed().Nanoseconds()), "GB/s")
 }
 
-// benchThreads runs f on one thread and on all.
+// benchThreads runs f on one thread and on all, and on all with each other instruction set of this machine.
 func benchThreads(b *testing.B, name string, f func(b *testing.B)) {
-	before := Threads()
-	defer SetThreads(before)
-	for _, n := range slices.Compact([]int{1, before}) {
+	threads, best := Threads(), active
+	defer func() {
+		SetThreads(threads)
+		active = best
+	}()
+	for _, n := range slices.Compact([]int{1, threads}) {
 		SetThreads(n)
-		b.Run(fmt.Sprintf("%s/threads=%d", name, n), f)
+		b.Run(fmt.Sprintf("%s/%s/threads=%d", name, isaNames[active], n), f)
+	}
+	for _, k := range available() {
+		if k != best {
+			active = k
+			b.Run(fmt.Sprintf("%s/%s/threads=%d", name, isaNames[k], threads), f)
+		}
 	}
 }
 

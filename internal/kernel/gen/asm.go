@@ -220,7 +220,6 @@ func (a *asm) add(d, x, y operand) { a.op("VADDPS", y, x, d) } // d = x + y
 func (a *asm) sub(d, x, y operand) { a.op("VSUBPS", y, x, d) } // d = x − y
 func (a *asm) mul(d, x, y operand) { a.op("VMULPS", y, x, d) } // d = x·y
 func (a *asm) div(d, x, y operand) { a.op("VDIVPS", y, x, d) } // d = x/y
-func (a *asm) xor(d, x, y operand) { a.op("VXORPS", y, x, d) } // d = x ^ y
 
 func (a *asm) fma(d, x, y operand)    { a.op("VFMADD231PS", y, x, d) }  // d += x·y
 func (a *asm) fnma(d, x, y operand)   { a.op("VFNMADD231PS", y, x, d) } // d −= x·y

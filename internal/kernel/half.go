@@ -208,6 +208,9 @@ var pairBuffers = newPool[pairBuffer]()
 
 // asPairs views values that are neighbours as pairs.
 func asPairs(h []uint16) []pair {
+	if len(h) < 2 {
+		return nil
+	}
 	return unsafe.Slice((*pair)(unsafe.Pointer(unsafe.SliceData(h))), len(h)/2)
 }
 

@@ -328,7 +328,7 @@ func TestOutputDirectoryIsNotOverwritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	rate := cfg.LearningRate
-	cfg.LearningRate = 1e30
+	cfg.LearningRate = 1e39
 	if _, err := Run(context.Background(), cfg, &recorder{}); fault.KindOf(err) != fault.Numerical {
 		t.Fatalf("a run that diverges: %v", err)
 	}
@@ -389,7 +389,7 @@ func TestInterruptedLastEvaluation(t *testing.T) {
 func TestRunAfterFailure(t *testing.T) {
 	cfg := tinyConfig(t, checkpoint.F32)
 	rate := cfg.LearningRate
-	cfg.LearningRate = 1e30
+	cfg.LearningRate = 1e39
 	if _, err := Run(context.Background(), cfg, &recorder{}); fault.KindOf(err) != fault.Numerical {
 		t.Fatal(err)
 	}

@@ -3,7 +3,9 @@ package adapter
 import (
 	"encoding/binary"
 	"fmt"
+	"io"
 	"math"
+	"slices"
 
 	"shira/internal/checkpoint"
 	"shira/internal/fault"
@@ -100,15 +102,27 @@ func floatIndices(dst []int32, t checkpoint.Tensor) error {
 // sparseTensors returns the tensors of a delta, values in float32.
 func sparseTensors(d Delta) []checkpoint.Entry {
 	s := d.(*Sparse)
-	indices := make([]byte, 0, 8*len(s.Values))
-	for _, part := range [][]int32{s.Rows, s.Cols} {
-		for _, i := range part {
-			indices = binary.LittleEndian.AppendUint32(indices, uint32(i))
-		}
-	}
 	name := keyPrefix + s.Name + "."
 	return []checkpoint.Entry{
 		checkpoint.Float32Entry(name+sparseValues, checkpoint.F32, []int{len(s.Values)}, s.Values),
-		{Name: name + sparseIndices, DType: checkpoint.I32, Shape: []int{2, len(s.Values)}, Bytes: indices},
+		{Name: name + sparseIndices, DType: checkpoint.I32, Shape: []int{2, len(s.Values)}, Write: s.writeIndices},
 	}
+}
+
+// writeIndices writes all rows, then all columns, a part at a time: those of a large adapter are another 8 bytes for each
+// value, which a training run that ends has no memory for.
+func (s *Sparse) writeIndices(w io.Writer) error {
+	buf := make([]byte, 0, 1<<16)
+	for _, all := range [][]int32{s.Rows, s.Cols} {
+		for part := range slices.Chunk(all, cap(buf)/4) {
+			buf = buf[:0]
+			for _, i := range part {
+				buf = binary.LittleEndian.AppendUint32(buf, uint32(i))
+			}
+			if _, err := w.Write(buf); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

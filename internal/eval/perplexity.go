@@ -109,7 +109,7 @@ func applyAdapters(m *model.Model, o Options) error {
 		adapter.Delta
 		weight float32
 	}
-	terms := map[*nn.Weight][]term{}
+	var adapters []*adapter.Adapter
 	for _, ref := range o.Adapters {
 		a, err := adapter.Load(ref.Path)
 		if err != nil {
@@ -118,9 +118,17 @@ func applyAdapters(m *model.Model, o Options) error {
 		if notice := a.Notice(); notice != "" && o.Notice != nil {
 			o.Notice(notice)
 		}
-		if err := a.Check(m.Checkpoint, o.ForceBase); err != nil {
-			return err
-		}
+		adapters = append(adapters, a)
+	}
+	if len(adapters) == 0 {
+		return nil
+	}
+	if err := adapter.CheckAll(m.Checkpoint, adapters, o.ForceBase); err != nil {
+		return err
+	}
+	terms := map[*nn.Weight][]term{}
+	for i, a := range adapters {
+		ref := o.Adapters[i]
 		for _, d := range a.Deltas {
 			w := m.Linear(d.Module())
 			if w == nil {

@@ -62,18 +62,15 @@ func (w *Weight) Sync() {
 	case s == nil && w.Half != nil && w.Dense != nil:
 		kernel.RoundHalves(w.Half, w.Data)
 	case s == nil:
-	case w.Half != nil:
-		for r := range w.Out {
-			row := w.Half[r*w.In:][:w.In]
-			for i := s.Ptr[r]; i < s.Ptr[r+1]; i++ {
-				row[s.Cols[i]] = kernel.ToHalf(s.Base[i] + s.Value[i])
-			}
-		}
 	default:
 		for r := range w.Out {
-			row := w.Data[r*w.In:][:w.In]
 			for i := s.Ptr[r]; i < s.Ptr[r+1]; i++ {
-				row[s.Cols[i]] = s.Base[i] + s.Value[i]
+				at, v := r*w.In+int(s.Cols[i]), s.Base[i]+s.Value[i]
+				if w.Half != nil {
+					w.Half[at] = kernel.ToHalf(v)
+				} else {
+					w.Data[at] = v
+				}
 			}
 		}
 	}

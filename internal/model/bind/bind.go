@@ -76,8 +76,12 @@ func (b *Binder) read(t checkpoint.Tensor) ([]float32, error) {
 	return b.buf, err
 }
 
-// Values returns w's values as the checkpoint has them, valid until the next call, and not to be written to.
+// Values returns w's values as the checkpoint has them, valid until the next call, and not to be written to. It is for
+// before w is trained or set: what is in float32 by then is not read again.
 func (b *Binder) Values(w *nn.Weight) ([]float32, error) {
+	if w.Data != nil {
+		return w.Data, nil
+	}
 	t, ok := b.m.Lookup(w.Name + ".weight")
 	if !ok {
 		return nil, fault.New(fault.Internal, b.m.Dir(), "no weight %s", fault.Quote(w.Name))

@@ -22,7 +22,7 @@ var rooms = map[string][]string{
 	"internal/model":        {"internal/checkpoint", "internal/fault", "internal/fsx", "internal/model/bind", "internal/model/llama", "internal/nn"},
 	"internal/model/llama":  {"internal/checkpoint", "internal/fault", "internal/model/bind", "internal/nn"},
 	"internal/model/bind":   {"internal/checkpoint", "internal/fault", "internal/nn"},
-	"internal/adapter":      {"internal/adapter/mask", "internal/checkpoint", "internal/fault", "internal/fsx"},
+	"internal/adapter":      {"internal/adapter/mask", "internal/checkpoint", "internal/fault", "internal/fsx", "internal/kernel"},
 	"internal/adapter/mask": {"internal/fault"},
 	"internal/nn":           {"internal/fault", "internal/kernel"},
 	"internal/data":         {"internal/fault", "internal/tokenizer"},

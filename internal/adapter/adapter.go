@@ -20,25 +20,23 @@ type Adapter struct {
 	Deltas []Delta // at most one for each module; sorted by module when loaded
 }
 
-// Delta is the change of one module's weight. Weights have shape (out, in), row-major.
+// Delta is the change ΔW of one module's weight W. Weights have shape (out, in), row-major. ΔW may depend on W, as DoRA's
+// does, but each of its rows on that row of W alone. Strengths are linear: a model with adapters at strengths αᵢ has the
+// weight W + Σ αᵢ·ΔWᵢ, so that strength 0 is the base, whatever the method.
 type Delta interface {
 	// Module returns the full name of the module, e.g. "model.layers.0.self_attn.q_proj".
 	Module() string
 
-	// Shape returns the shape of the module's weight: (0, 0) when the file does not say it, as PEFT's do not, until
-	// [Adapter.Check] has found it in the base.
+	// Shape returns the shape of the module's weight: (0, 0) when the file does not say it, as PEFT's do not for SHiRA,
+	// until [Adapter.Check] has found it in the base.
 	Shape() (out, in int)
 
 	// Parameters returns the number of trained values.
 	Parameters() int
 
-	// AddTo adds weight·delta to w, the module's out×in weight. Each product and each sum is rounded to float32, on
-	// every machine alike. The shape must be known.
-	AddTo(w []float32, weight float32)
-
-	// Row returns the entries of one row of the delta: columns ascending, and a value for each. The slices belong to
-	// the delta.
-	Row(row int) (cols []int32, values []float32)
+	// Rows writes rows [first, first+n) of ΔW to dst; base has those rows of W. Both are n×in and must not overlap. The
+	// shape must be known. A row's values do not depend on first and n. Calls may run beside each other.
+	Rows(dst, base []float32, first, n int)
 
 	// validate finds entries that cannot be applied to any weight. A value that is not finite is a Numerical error.
 	validate() error
@@ -48,6 +46,14 @@ type Delta interface {
 
 	// fit says how the delta disagrees with a weight of shape (out, in), "" when it fits; it then has that shape.
 	fit(out, in int, c *Config) string
+}
+
+// Entries is a delta that is zero but for some entries, which do not depend on the base.
+type Entries interface {
+	Delta
+
+	// Row returns the entries of one row: columns ascending, and a value for each. The slices belong to the delta.
+	Row(row int) (cols []int32, values []float32)
 }
 
 // Parameters returns the number of trained values of all deltas.

@@ -20,7 +20,7 @@ func TestSaveRefusesBrokenDeltas(t *testing.T) {
 	}{
 		"NaN":      {func(s *Sparse) { s.Values[3] = float32(math.NaN()) }, fault.Numerical, "value 3 is NaN"},
 		"infinite": {func(s *Sparse) { s.Values[0] = float32(math.Inf(1)) }, fault.Numerical, "value 0 is +Inf"},
-		"outside":  {func(s *Sparse) { s.Rows[len(s.Rows)-1] = testOut }, fault.Incompatible, "outside the weight's shape"},
+		"outside":  {func(s *Sparse) { s.RowIdx[len(s.RowIdx)-1] = testOut }, fault.Incompatible, "outside the weight's shape"},
 	} {
 		path := filepath.Join(t.TempDir(), "a.st")
 		a := sample(t)
@@ -80,7 +80,7 @@ func TestDigest(t *testing.T) {
 		same   bool
 	}{
 		"value":         {func(a *Adapter) { a.Deltas[0].(*Sparse).Values[0]++ }, false},
-		"row":           {func(a *Adapter) { a.Deltas[0].(*Sparse).Rows[0]++ }, false},
+		"row":           {func(a *Adapter) { a.Deltas[0].(*Sparse).RowIdx[0]++ }, false},
 		"module":        {func(a *Adapter) { a.Deltas[0].(*Sparse).Name += "x" }, false},
 		"one less":      {func(a *Adapter) { a.Deltas = a.Deltas[:1] }, false},
 		"path and name": {func(a *Adapter) { a.Path, a.Config.BaseName = "x", "y" }, true},
@@ -217,9 +217,9 @@ func BenchmarkAddTo(b *testing.B) {
 		flat[k] = int64(k) * 100
 	}
 	s := NewSparse("m", 4096, 4096, flat)
-	w := make([]float32, 4096*4096)
+	w, base := make([]float32, 4096*4096), make([]float32, 4096*4096)
 	b.SetBytes(12 * int64(len(flat)))
 	for b.Loop() {
-		s.AddTo(w, 0.5)
+		AddTo(w, base, s, 0.5)
 	}
 }

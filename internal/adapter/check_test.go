@@ -37,7 +37,7 @@ func TestCheck(t *testing.T) {
 		{name: "row beyond the base", change: func(a *Adapter) {
 			unknownShape(a)
 			s := a.Deltas[0].(*Sparse)
-			s.Rows[len(s.Rows)-1] = 6
+			s.RowIdx[len(s.RowIdx)-1] = 6
 		}, want: "entry 14 at [6, "},
 		{name: "r of PEFT", change: func(a *Adapter) {
 			unknownShape(a)

@@ -2,13 +2,25 @@ package adapter
 
 // Config is what an adapter says about itself beyond its tensors.
 type Config struct {
-	Method        string // a name of the methods table, e.g. "shira"
-	Mask          string // mask strategy; "" when unknown, as for masks made elsewhere
-	R             int    // budget K = R·(out+in) per weight; 0 when Density gives it
-	Density       float64
+	Method        string   // a name of the methods table, e.g. "shira"
 	TargetModules []string // as the user gave them; for a file whose targets are a pattern, all its modules
+	TaskType      string   // PEFT's, e.g. "CAUSAL_LM"; may be ""
 	Seed          uint64
-	TaskType      string // PEFT's, e.g. "CAUSAL_LM"; may be ""
+
+	// SHiRA
+	Mask    string // mask strategy; "" when unknown, as for masks made elsewhere
+	Density float64
+
+	// R is SHiRA's budget K = R·(out+in) of each weight, 0 when Density gives it, and the rank of low-rank methods where
+	// RankPattern says nothing else.
+	R int
+
+	// LoRA, rsLoRA and DoRA; see [Config.Rank] and [Config.Scale]
+	Alpha        float64 // lora_alpha, where AlphaPattern says nothing else
+	RankPattern  []Override
+	AlphaPattern []Override
+	UseRSLoRA    bool    // the scale is alpha/√r; so it is for method rslora
+	Dropout      float64 // lora_dropout, of training alone
 
 	BaseName        string // name or path of the base model, for people only
 	BaseFingerprint string // of the base the adapter was trained on; "" when the file does not say, as PEFT's do not

@@ -97,7 +97,7 @@ func TestLoadTypes(t *testing.T) {
 				tensor(keyPrefix+testModule+".shira_weight", value, []int{3}, 0.5, -2, 0), indices(index, 0, 0, 5, 1, 8, 0))
 			a, err := Load(path)
 			must(t, err)
-			want := []Delta{&Sparse{Name: testModule, Rows: []int32{0, 0, 5}, Cols: []int32{1, 8, 0}, Values: []float32{0.5, -2, 0}}}
+			want := []Delta{&Sparse{Name: testModule, RowIdx: []int32{0, 0, 5}, ColIdx: []int32{1, 8, 0}, Values: []float32{0.5, -2, 0}}}
 			if !reflect.DeepEqual(a.Deltas, want) {
 				t.Errorf("%v values with %v indices: %+v", value, index, a.Deltas[0])
 			}

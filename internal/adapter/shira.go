@@ -43,7 +43,7 @@ func readSparse(module string, parts map[string]checkpoint.Tensor, known shapes,
 	size := known[module]
 	s := &Sparse{Name: module, Out: size[0], In: size[1]}
 	var err error
-	if s.Rows, s.Cols, err = readIndices(indices); err == nil {
+	if s.RowIdx, s.ColIdx, err = readIndices(indices); err == nil {
 		s.Values, err = values.Float32s(nil)
 	}
 	if err == nil {
@@ -113,7 +113,7 @@ func sparseTensors(d Delta) []checkpoint.Entry {
 // value, which a training run that ends has no memory for.
 func (s *Sparse) writeIndices(w io.Writer) error {
 	buf := make([]byte, 0, 1<<16)
-	for _, all := range [][]int32{s.Rows, s.Cols} {
+	for _, all := range [][]int32{s.RowIdx, s.ColIdx} {
 		for part := range slices.Chunk(all, cap(buf)/4) {
 			buf = buf[:0]
 			for _, i := range part {

@@ -13,10 +13,10 @@ import (
 
 // Sparse is the delta of SHiRA: K trained entries of a weight, in ascending row-major order, values being W_new − W.
 type Sparse struct {
-	Name       string // of the module
-	Out, In    int    // 0, 0 while unknown
-	Rows, Cols []int32
-	Values     []float32
+	Name           string // of the module
+	Out, In        int    // 0, 0 while unknown
+	RowIdx, ColIdx []int32
+	Values         []float32
 }
 
 // NewSparse returns an untrained delta, all values zero, over the entries at the ascending flat indices row·in + column,
@@ -24,12 +24,12 @@ type Sparse struct {
 func NewSparse(module string, out, in int, flat []int64) *Sparse {
 	s := &Sparse{
 		Name: module, Out: out, In: in,
-		Rows:   make([]int32, len(flat)),
-		Cols:   make([]int32, len(flat)),
+		RowIdx: make([]int32, len(flat)),
+		ColIdx: make([]int32, len(flat)),
 		Values: make([]float32, len(flat)),
 	}
 	for k, i := range flat {
-		s.Rows[k], s.Cols[k] = int32(i/int64(in)), int32(i%int64(in))
+		s.RowIdx[k], s.ColIdx[k] = int32(i/int64(in)), int32(i%int64(in))
 	}
 	return s
 }
@@ -43,22 +43,25 @@ func (s *Sparse) Shape() (out, in int) { return s.Out, s.In }
 // Parameters returns K.
 func (s *Sparse) Parameters() int { return len(s.Values) }
 
-// AddTo adds weight·values to the K entries of w.
-func (s *Sparse) AddTo(w []float32, weight float32) {
-	for k, v := range s.Values {
-		// The conversion keeps compilers from fusing product and sum, which some machines could and others not.
-		w[int(s.Rows[k])*s.In+int(s.Cols[k])] += float32(weight * v)
+// Rows writes the trained entries of the rows, zeros between them.
+func (s *Sparse) Rows(dst, _ []float32, first, n int) {
+	clear(dst[:n*s.In])
+	for r := range n {
+		cols, values := s.Row(first + r)
+		for k, c := range cols {
+			dst[r*s.In+int(c)] = values[k]
+		}
 	}
 }
 
 // Row returns the trained entries of one row.
 func (s *Sparse) Row(row int) (cols []int32, values []float32) {
-	lo := sort.Search(len(s.Rows), func(k int) bool { return int(s.Rows[k]) >= row })
+	lo := sort.Search(len(s.RowIdx), func(k int) bool { return int(s.RowIdx[k]) >= row })
 	hi := lo
-	for hi < len(s.Rows) && int(s.Rows[hi]) == row {
+	for hi < len(s.RowIdx) && int(s.RowIdx[hi]) == row {
 		hi++
 	}
-	return s.Cols[lo:hi], s.Values[lo:hi]
+	return s.ColIdx[lo:hi], s.Values[lo:hi]
 }
 
 // digest writes the module's name and K, and row, column and value bits of each entry.
@@ -66,8 +69,8 @@ func (s *Sparse) digest(h hash.Hash) {
 	fmt.Fprintf(h, "\x00%s\x00%d\x00", s.Name, len(s.Values))
 	b := make([]byte, 0, 12*1024)
 	for k, v := range s.Values {
-		b = binary.LittleEndian.AppendUint32(b, uint32(s.Rows[k]))
-		b = binary.LittleEndian.AppendUint32(b, uint32(s.Cols[k]))
+		b = binary.LittleEndian.AppendUint32(b, uint32(s.RowIdx[k]))
+		b = binary.LittleEndian.AppendUint32(b, uint32(s.ColIdx[k]))
 		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
 		if len(b) == cap(b) {
 			h.Write(b)
@@ -111,7 +114,7 @@ func (s *Sparse) validate() error {
 		if k == 0 {
 			continue
 		}
-		switch row, col, above, left := s.Rows[k], s.Cols[k], s.Rows[k-1], s.Cols[k-1]; {
+		switch row, col, above, left := s.RowIdx[k], s.ColIdx[k], s.RowIdx[k-1], s.ColIdx[k-1]; {
 		case row == above && col == left:
 			return fault.New(fault.Incompatible, "", "entry [%d, %d] is there twice", row, col)
 		case row < above || row == above && col < left:
@@ -124,9 +127,9 @@ func (s *Sparse) validate() error {
 
 // outside names the first entry beyond a weight of shape (out, in).
 func (s *Sparse) outside(out, in int) string {
-	for k := range s.Rows {
-		if int(s.Rows[k]) >= out || int(s.Cols[k]) >= in {
-			return fmt.Sprintf("entry %d at [%d, %d] lies outside the weight's shape (%d, %d)", k, s.Rows[k], s.Cols[k], out, in)
+	for k := range s.RowIdx {
+		if int(s.RowIdx[k]) >= out || int(s.ColIdx[k]) >= in {
+			return fmt.Sprintf("entry %d at [%d, %d] lies outside the weight's shape (%d, %d)", k, s.RowIdx[k], s.ColIdx[k], out, in)
 		}
 	}
 	return ""

@@ -145,7 +145,7 @@ func applyAdapters(m *model.Model, o Options) error {
 		}
 		sum = append(sum[:0], base...)
 		for _, t := range ts {
-			t.AddTo(sum, t.weight)
+			adapter.AddTo(sum, base, t.Delta, t.weight)
 		}
 		m.Set(w, sum)
 	}

@@ -164,7 +164,7 @@ func TestSingleAdapterEqualsAddTo(t *testing.T) {
 		if err := checkpoint.DecodeFloat32(v, checkpoint.F32, data); err != nil {
 			t.Fatal(err)
 		}
-		d.AddTo(v, 0.7)
+		adapter.AddTo(v, slices.Clone(v), d, 0.7)
 		if err := checkpoint.EncodeFloat32(data, checkpoint.F32, v); err != nil {
 			t.Fatal(err)
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"math"
 
+	"shira/internal/adapter"
 	"shira/internal/checkpoint"
 	"shira/internal/fault"
 )
@@ -43,7 +44,9 @@ func (s *summer) addTo(block []byte, first int) error {
 	in, size := s.Shape[1], s.DType.Size()
 	s.at, s.delta, s.parts = s.at[:0], s.delta[:0], s.parts[:0]
 	for r := range len(block) / (in * size) {
-		s.merge(first+r, r*in)
+		if err := s.merge(first+r, r*in, block[r*in*size:(r+1)*in*size]); err != nil {
+			return err
+		}
 	}
 	s.before = s.before[:0]
 	for _, i := range s.at {
@@ -65,11 +68,15 @@ func (s *summer) addTo(block []byte, first int) error {
 	return nil
 }
 
-// merge appends the entries of one row that any term has, columns ascending. Its first element is entry base of the block.
-func (s *summer) merge(row, base int) {
+// merge appends the entries of one row that any term has, columns ascending. Its first element is entry base of the block;
+// stored has the base's bytes.
+func (s *summer) merge(row, base int, stored []byte) error {
 	s.rows = s.rows[:0]
 	for _, t := range s.terms {
-		cols, values := t.delta.Row(row)
+		cols, values, err := s.row(t.delta, row, stored)
+		if err != nil {
+			return err
+		}
 		weight := t.weight
 		if s.DType != checkpoint.F64 {
 			weight = float64(float32(weight)) // products with float32 values are then exact
@@ -84,7 +91,7 @@ func (s *summer) merge(row, base int) {
 			}
 		}
 		if !found {
-			return
+			return nil
 		}
 		sum := 0.0
 		for i := range s.rows {
@@ -99,6 +106,25 @@ func (s *summer) merge(row, base int) {
 		}
 		s.at, s.delta = append(s.at, base+int(col)), append(s.delta, sum)
 	}
+}
+
+// row returns the entries of one row of a delta: all of them where it is not sparse.
+func (s *summer) row(d adapter.Delta, row int, stored []byte) (cols []int32, values []float32, err error) {
+	if d, ok := d.(adapter.Entries); ok {
+		cols, values = d.Row(row)
+		return cols, values, nil
+	}
+	in := s.Shape[1]
+	weight := make([]float32, in)
+	if err := checkpoint.DecodeFloat32(weight, s.DType, stored); err != nil {
+		return nil, nil, err
+	}
+	cols, values = make([]int32, in), make([]float32, in)
+	d.Rows(values, weight, row, 1)
+	for c := range cols {
+		cols[c] = int32(c)
+	}
+	return cols, values, nil
 }
 
 // add makes after, a copy of before, the rounded sums. Entries whose delta is 0 keep their bits. It returns the first

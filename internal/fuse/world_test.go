@@ -104,7 +104,7 @@ func (w *world) reference(name string, adapters []*adapter.Adapter, refs []adapt
 			}
 			for k, v := range s.Values {
 				product := weight * float64(v)
-				sums[int(s.Rows[k])*worldIn+int(s.Cols[k])] += product
+				sums[int(s.RowIdx[k])*worldIn+int(s.ColIdx[k])] += product
 			}
 		}
 	}

@@ -50,7 +50,7 @@ func BenchmarkStep(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		nn.NewSparse(w, base, d.Rows, d.Cols, nil)
+		nn.NewSparse(w, base, d.RowIdx, d.ColIdx, nil)
 	}
 	g := nn.NewGraph(nn.Options{Training: true, HalfActivations: half})
 	loss, err := m.Loss(g)

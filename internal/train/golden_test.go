@@ -128,8 +128,8 @@ func TestGoldenRun(t *testing.T) {
 		g, w := d.(*adapter.Sparse), final.Deltas[i].(*adapter.Sparse)
 		var diff, norm float64
 		for k, v := range w.Values {
-			if g.Rows[k] != w.Rows[k] || g.Cols[k] != w.Cols[k] {
-				t.Fatalf("%s: entry %d is at (%d,%d), want (%d,%d)", g.Name, k, g.Rows[k], g.Cols[k], w.Rows[k], w.Cols[k])
+			if g.RowIdx[k] != w.RowIdx[k] || g.ColIdx[k] != w.ColIdx[k] {
+				t.Fatalf("%s: entry %d is at (%d,%d), want (%d,%d)", g.Name, k, g.RowIdx[k], g.ColIdx[k], w.RowIdx[k], w.ColIdx[k])
 			}
 			diff += math.Pow(float64(g.Values[k]-v), 2)
 			norm += float64(v) * float64(v)

@@ -123,7 +123,7 @@ func attachSparse(m *model.Model, deltas []*adapter.Sparse) error {
 		if err != nil {
 			return err
 		}
-		nn.NewSparse(w, base, d.Rows, d.Cols, d.Values)
+		nn.NewSparse(w, base, d.RowIdx, d.ColIdx, d.Values)
 	}
 	m.Release()
 	return nil

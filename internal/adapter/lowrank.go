@@ -1,0 +1,158 @@
+package adapter
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash"
+	"math"
+
+	"shira/internal/fault"
+	"shira/internal/kernel"
+)
+
+// LowRank is the delta of LoRA, ΔW = s·B·A, and with a magnitude m that of DoRA: with V = W + s·B·A it is
+// m⊙V/‖V‖ − W, norms being those of rows (DoRA, equation 5).
+type LowRank struct {
+	Name       string // of the module
+	Out, In, R int
+	A          []float32 // (R, In)
+	B          []float32 // (Out, R)
+	Alpha      float64   // of the module
+	Scale      float32   // s: alpha/r, or alpha/√r for rsLoRA
+	Magnitude  []float32 // (Out); nil but for DoRA
+}
+
+// Module returns the full name of the module.
+func (l *LowRank) Module() string { return l.Name }
+
+// Shape returns the shape of the module's weight.
+func (l *LowRank) Shape() (out, in int) { return l.Out, l.In }
+
+// Parameters returns the number of trained values.
+func (l *LowRank) Parameters() int { return len(l.A) + len(l.B) + len(l.Magnitude) }
+
+// Rows computes rows of ΔW. The products B·A are those of [kernel.Gemm]: chains of fused multiply-adds over the rank in
+// order, with the same bits on all processors that have such instructions and are not told to do without. All else is the
+// same everywhere.
+func (l *LowRank) Rows(dst, base []float32, first, n int) {
+	l.product(dst[:n*l.In], first, n)
+	for i, v := range dst[:n*l.In] {
+		dst[i] = l.Scale * v
+	}
+	if l.Magnitude != nil {
+		for r := range n {
+			renormalize(dst[r*l.In:(r+1)*l.In], base[r*l.In:(r+1)*l.In], l.Magnitude[first+r])
+		}
+	}
+}
+
+// product writes rows [first, first+n) of B·A to dst. Panels of A that are narrower than a block are computed beside it.
+func (l *LowRank) product(dst []float32, first, n int) {
+	b := l.B[first*l.R : (first+n)*l.R]
+	whole := l.In - l.In%kernel.Block
+	for c := 0; c < whole; c += kernel.Block {
+		kernel.Gemm(n, kernel.Block, l.R, b, l.R, false, l.A[c:], l.In, dst[c:], l.In, false)
+	}
+	rest := l.In - whole
+	if rest == 0 {
+		return
+	}
+	a, out := make([]float32, l.R*kernel.Block), make([]float32, n*kernel.Block)
+	for p := range l.R {
+		copy(a[p*kernel.Block:], l.A[p*l.In+whole:(p+1)*l.In])
+	}
+	kernel.Gemm(n, kernel.Block, l.R, b, l.R, false, a, kernel.Block, out, kernel.Block, false)
+	for r := range n {
+		copy(dst[r*l.In+whole:(r+1)*l.In], out[r*kernel.Block:])
+	}
+}
+
+// renormalize turns a row d of a change of the direction into that of the weight w: m·(w+d)/‖w+d‖ − w, in float64 and
+// rounded once. The norm is rounded to float32, as magnitudes are, so that an untrained m changes nothing at all. Where
+// w+d is zero it has no direction and the new weight is zero.
+func renormalize(d, w []float32, m float32) {
+	g := 0.0
+	if norm := RowNorm(w, d); norm != 0 {
+		g = float64(m) / float64(norm)
+	}
+	for i, v := range d {
+		// Conversions keep products and sums apart, as in [AddTo].
+		d[i] = float32(float64((g-1)*float64(w[i])) + float64(g*float64(v)))
+	}
+}
+
+// RowNorm returns ‖w+d‖ of two rows, the sum in float32 as stored weights are, its squares summed in float64, in order. A
+// nil d counts as zero; the result is then the magnitude that DoRA starts with.
+func RowNorm(w, d []float32) float32 {
+	sum := 0.0
+	for i, v := range w {
+		if d != nil {
+			v += d[i]
+		}
+		sum += float64(v) * float64(v) // exact: fusing it with the sum changes nothing
+	}
+	return float32(math.Sqrt(sum))
+}
+
+// digest writes everything that determines ΔW.
+func (l *LowRank) digest(h hash.Hash) {
+	fmt.Fprintf(h, "\x00%s\x00%d\x00%d\x00%x\x00", l.Name, l.R, len(l.Magnitude), math.Float32bits(l.Scale))
+	for _, values := range [][]float32{l.A, l.B, l.Magnitude} {
+		digestFloats(h, values)
+	}
+}
+
+// digestFloats writes the bits of values.
+func digestFloats(h hash.Hash, values []float32) {
+	b := make([]byte, 0, 16*1024)
+	for _, v := range values {
+		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+		if len(b) == cap(b) {
+			h.Write(b)
+			b = b[:0]
+		}
+	}
+	h.Write(b)
+}
+
+// fit compares shapes.
+func (l *LowRank) fit(out, in int, _ *Config) string { return fitShape(l, out, in) }
+
+// fitShape says how a delta of known shape disagrees with a weight of shape (out, in), "" when it fits.
+func fitShape(d Delta, out, in int) string {
+	if o, i := d.Shape(); o != out || i != in {
+		return fmt.Sprintf("was trained on a weight of shape (%d, %d), but the base's is (%d, %d)", o, i, out, in)
+	}
+	return ""
+}
+
+// validate checks that the parts are of one shape and finite.
+func (l *LowRank) validate() error {
+	switch {
+	case l.R < 1 || l.Out < 1 || l.In < 1 || len(l.A) != l.R*l.In || len(l.B) != l.Out*l.R:
+		return fault.New(fault.Incompatible, "", "A has %d values and B %d: want %d×%d and %d×%d", len(l.A), len(l.B), l.R, l.In, l.Out, l.R)
+	case l.Magnitude != nil && len(l.Magnitude) != l.Out:
+		return fault.New(fault.Incompatible, "", "the magnitude has %d values: want %d", len(l.Magnitude), l.Out)
+	case l.Scale-l.Scale != 0:
+		return fault.New(fault.Numerical, "", "the scale is %v", l.Scale)
+	}
+	for _, part := range []struct {
+		name   string
+		values []float32
+	}{{"A", l.A}, {"B", l.B}, {"the magnitude", l.Magnitude}} {
+		if err := finite(part.name, part.values); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// finite finds a value of the named part that is not finite.
+func finite(name string, values []float32) error {
+	for k, v := range values {
+		if v-v != 0 {
+			return fault.New(fault.Numerical, "", "value %d of %s is %v", k, name, v)
+		}
+	}
+	return nil
+}

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"runtime"
 	"slices"
 	"sync"
@@ -108,11 +107,8 @@ func sumChunks(tensors []Tensor, first []int, sums []uint64) error {
 func (t Tensor) sumChunk(c int, buf []byte) (uint64, error) {
 	off := int64(c) * digestChunk
 	buf = buf[:min(digestChunk, t.size-off)]
-	if n, err := t.file.f.ReadAt(buf, t.Offset()+off); n < len(buf) {
-		if err == nil {
-			err = io.ErrUnexpectedEOF
-		}
-		return 0, t.file.readError(err)
+	if err := t.ReadAt(buf, off); err != nil {
+		return 0, err
 	}
 	return xxh64(buf), nil
 }

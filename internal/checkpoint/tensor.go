@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"fmt"
+	"io"
 	"slices"
 	"unsafe"
 
@@ -41,6 +42,22 @@ func (t Tensor) Offset() int64 { return t.file.dataStart + t.offset }
 // invalid after Close. It is nil when the file is already closed. Touching it while another process shortens the file is
 // a memory fault; the methods that convert report that as an error.
 func (t Tensor) Data() []byte { return t.file.data(t.offset, t.size) }
+
+// ReadAt fills p with the data from byte off on, which must not end before p does. It reads the file rather than its
+// mapping, so that walking over a large model does not fill the memory.
+func (t Tensor) ReadAt(p []byte, off int64) error {
+	if off < 0 || off+int64(len(p)) > t.size {
+		return fault.New(fault.Internal, t.Path(), "tensor %s: bytes %d to %d of %d are read", fault.Quote(t.Name), off, off+int64(len(p)), t.size)
+	}
+	n, err := t.file.f.ReadAt(p, t.Offset()+off)
+	if n == len(p) {
+		return nil
+	}
+	if err == nil {
+		err = io.ErrUnexpectedEOF
+	}
+	return t.file.readError(err)
+}
 
 // Float32s converts an F64, F32, F16 or BF16 tensor. It returns its Len() values in row-major order, in dst's memory where
 // cap(dst) suffices. F16 and BF16 convert exactly, F64 to the nearest float32, ties to even. Another type is a

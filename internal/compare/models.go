@@ -1,4 +1,4 @@
-// Package compare tells two models apart, tensor by tensor, without loading either.
+// Package compare tells two models apart, tensor by tensor, without loading either, or two adapters by what they do.
 package compare
 
 import (

@@ -10,14 +10,36 @@ import (
 	"shira/internal/fault"
 )
 
-// request returns a request with normal weights.
+// request returns a request with normal weights and gradients.
 func request(name string, out, in, k int) Request {
 	g := rand.New(rand.NewPCG(7, uint64(out*in)))
-	w := make([]float32, out*in)
-	for i := range w {
-		w[i] = float32(g.NormFloat64())
+	normal := func() []float32 {
+		v := make([]float32, out*in)
+		for i := range v {
+			v[i] = float32(g.NormFloat64())
+		}
+		return v
 	}
-	return Request{Name: name, Out: out, In: in, K: k, Seed: 42, Weights: w}
+	return Request{Name: name, Out: out, In: in, K: k, Seed: 42, Axis: Rows, Weights: normal(), Gradients: normal()}
+}
+
+// orders are the strategies, struct with every axis.
+func orders() map[string]func(Request) ([]int64, error) {
+	all := map[string]func(Request) ([]int64, error){}
+	for _, s := range strategies {
+		all[s.Name] = s.Select
+	}
+	for _, axis := range Axes {
+		all["struct "+string(axis)] = func(r Request) ([]int64, error) {
+			r.Axis = axis
+			s, err := Lookup("struct")
+			if err != nil {
+				return nil, err
+			}
+			return s.Select(r)
+		}
+	}
+	return all
 }
 
 // TestStrategies holds every strategy to the contract of Select.
@@ -25,28 +47,81 @@ func TestStrategies(t *testing.T) {
 	shapes := []struct{ out, in, k int }{
 		{1, 1, 1}, {1, 7, 3}, {7, 1, 7}, {13, 17, 1}, {13, 17, 110}, {13, 17, 111}, {13, 17, 220}, {13, 17, 221}, {64, 172, 110},
 	}
-	for _, s := range strategies {
+	for name, pick := range orders() {
 		for _, c := range shapes {
 			r := request("w", c.out, c.in, c.k)
-			if !s.NeedsWeights {
-				r.Weights = nil
+			got := mustPick(t, name, pick, r)
+			again, err := pick(r)
+			if err != nil || !slices.Equal(got, again) {
+				t.Errorf("%s %v: a second call differs (err %v)", name, c, err)
 			}
-			got, err := s.Select(r)
-			if err != nil {
-				t.Fatalf("%s %v: %v", s.Name, c, err)
-			}
-			if len(got) != c.k {
-				t.Errorf("%s %v: %d entries, want %d", s.Name, c, len(got), c.k)
-			}
-			for i, v := range got {
-				if v < 0 || v >= int64(c.out*c.in) || i > 0 && v <= got[i-1] {
-					t.Fatalf("%s %v: entry %d is %d: out of range or not ascending", s.Name, c, i, v)
+		}
+	}
+}
+
+// mustPick returns the mask of r, which must be of the right size, in bounds, ascending and beside what is excluded.
+func mustPick(t *testing.T, name string, pick func(Request) ([]int64, error), r Request) []int64 {
+	t.Helper()
+	got, err := pick(r)
+	if err != nil {
+		t.Fatalf("%s %d×%d, %d after %d: %v", name, r.Out, r.In, r.K, r.Offset, err)
+	}
+	if len(got) != r.K {
+		t.Errorf("%s %d×%d: %d entries, want %d", name, r.Out, r.In, len(got), r.K)
+	}
+	for i, v := range got {
+		if v < 0 || v >= r.entries() || i > 0 && v <= got[i-1] {
+			t.Fatalf("%s %d×%d: entry %d is %d: out of range or not ascending", name, r.Out, r.In, i, v)
+		}
+	}
+	if n := Common(got, r.Exclude); n > 0 {
+		t.Errorf("%s %d×%d: %d excluded entries", name, r.Out, r.In, n)
+	}
+	return got
+}
+
+// TestStretches cuts weights into masks of one size by offset and wants every entry once, excluded ones aside.
+func TestStretches(t *testing.T) {
+	shapes := []struct{ out, in, k int }{{1, 7, 3}, {7, 1, 2}, {13, 17, 20}, {16, 16, 64}, {9, 30, 100}, {31, 9, 200}, {64, 32, 700}}
+	for name, pick := range orders() {
+		for _, c := range shapes {
+			for _, exclude := range [][]int64{nil, {0, 2, 5, 6}} {
+				r := request("w", c.out, c.in, c.k)
+				r.Exclude = exclude
+				var all []int64
+				for {
+					r.K = min(c.k, int(r.entries())-len(exclude)-r.Offset)
+					if r.K <= 0 {
+						break
+					}
+					if r.K < c.k && strings.HasPrefix(name, "struct") {
+						break // its order is one of budgets of one size
+					}
+					part := mustPick(t, name, pick, r)
+					if n := Common(all, part); n > 0 {
+						t.Errorf("%s %v: %d entries after %d are not new", name, c, n, r.Offset)
+					}
+					all = Union(all, part)
+					r.Offset += r.K
+				}
+				if len(all) != r.Offset || r.Offset == 0 && c.k < c.out*c.in-len(exclude) {
+					t.Errorf("%s %v: %d entries in all, offsets to %d", name, c, len(all), r.Offset)
 				}
 			}
-			again, err := s.Select(r)
-			if err != nil || !slices.Equal(got, again) {
-				t.Errorf("%s %v: a second call differs (err %v)", s.Name, c, err)
-			}
+		}
+	}
+}
+
+// TestOffsetOrder wants what follows any mask to be disjoint from it, whatever the budgets.
+func TestOffsetOrder(t *testing.T) {
+	for _, s := range strategies {
+		if s.Name == "struct" {
+			continue // disjoint for budgets of one size
+		}
+		first, next := request("w", 20, 30, 450), request("w", 20, 30, 77)
+		next.Offset = 450
+		if n := Common(mustPick(t, s.Name, s.Select, first), mustPick(t, s.Name, s.Select, next)); n > 0 {
+			t.Errorf("%s: %d entries in common", s.Name, n)
 		}
 	}
 }
@@ -63,6 +138,7 @@ func TestStrategyErrors(t *testing.T) {
 			{"negative", 4, 5, -1, "selects nothing"},
 			{"too many", 4, 5, 21, "a mask of 21 entries exceeds the weight's 4×5 = 20"},
 			{"empty weight", 0, 5, 1, "exceeds the weight's 0×5 = 0"},
+			{"beyond int", 4, 5, math.MaxInt, "exceeds the weight's 4×5 = 20"},
 		} {
 			_, err := s.Select(request("layers.3.q\x1b", c.out, c.in, c.k))
 			if fault.KindOf(err) != fault.Usage {
@@ -72,9 +148,21 @@ func TestStrategyErrors(t *testing.T) {
 				t.Errorf("%s %s: %q lacks %q or the weight's name", s.Name, c.name, err, c.want)
 			}
 		}
-		if s.NeedsWeights {
-			if _, err := s.Select(Request{Name: "w", Out: 2, In: 2, K: 1}); fault.KindOf(err) != fault.Internal {
-				t.Errorf("%s without weights: %v, want an Internal error", s.Name, err)
+		r := request("w", 4, 5, 3)
+		r.Offset, r.Exclude = 16, []int64{3, 4}
+		if _, err := s.Select(r); fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "3 entries after an offset of 16 exceeds the 18 of the weight's 4×5 = 20 that are not excluded") {
+			t.Errorf("%s: too little left: %v", s.Name, err)
+		}
+		for name, r := range map[string]Request{
+			"lacking values":            {Name: "w", Out: 2, In: 2, K: 1},
+			"a negative offset":         {Name: "w", Out: 2, In: 2, K: 1, Offset: -1, Weights: make([]float32, 4), Gradients: make([]float32, 4)},
+			"an excluded entry outside": {Name: "w", Out: 2, In: 2, K: 1, Exclude: []int64{4}, Weights: make([]float32, 4), Gradients: make([]float32, 4)},
+		} {
+			if name == "lacking values" && !s.NeedsWeights && !s.NeedsGradients {
+				continue
+			}
+			if _, err := s.Select(r); fault.KindOf(err) != fault.Internal {
+				t.Errorf("%s with %s: %v, want an Internal error", s.Name, name, err)
 			}
 		}
 	}
@@ -87,7 +175,7 @@ func TestLookup(t *testing.T) {
 		}
 	}
 	_, err := Lookup("magnitude")
-	if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "rand, wm") {
+	if fault.KindOf(err) != fault.Usage || !strings.Contains(err.Error(), "struct, rand, wm, grad, snip") {
 		t.Errorf("unknown mask: %v", err)
 	}
 }
@@ -107,53 +195,6 @@ func TestBudgets(t *testing.T) {
 	for r, want := range map[int]int{2: 472, math.MaxInt: math.MaxInt, math.MaxInt/236 + 1: math.MaxInt} {
 		if got := BudgetR(r, 64, 172); got != want {
 			t.Errorf("BudgetR(%d, 64, 172) = %d, want %d", r, got, want)
-		}
-	}
-}
-
-// TestMagnitudeAgainstSort compares the counting selection with a full sort, over values with many ties.
-func TestMagnitudeAgainstSort(t *testing.T) {
-	g := rand.New(rand.NewPCG(1, 2))
-	values := []float32{0, float32(math.Copysign(0, -1)), 1, -1, 1 + 0x1p-23, -1 - 0x1p-23, math.MaxFloat32, math.SmallestNonzeroFloat32, -0.5}
-	for trial := range 200 {
-		out, in := 1+g.IntN(9), 1+g.IntN(9)
-		w := make([]float32, out*in)
-		for i := range w {
-			if w[i] = values[g.IntN(len(values))]; trial%2 == 0 {
-				w[i] = float32(g.NormFloat64())
-			}
-		}
-		order := make([]int64, len(w))
-		for i := range order {
-			order[i] = int64(i)
-		}
-		slices.SortStableFunc(order, func(a, b int64) int {
-			x, y := math.Abs(float64(w[a])), math.Abs(float64(w[b]))
-			switch {
-			case x > y:
-				return -1
-			case x < y:
-				return 1
-			}
-			return 0
-		})
-		k := 1 + g.IntN(len(w))
-		want := order[:k]
-		slices.Sort(want)
-		got, err := pickMagnitude(Request{Out: out, In: in, K: k, Weights: w})
-		if err != nil || !slices.Equal(got, want) {
-			t.Fatalf("top %d of %v: got %v (err %v), want %v", k, w, got, err, want)
-		}
-	}
-}
-
-func TestMagnitudeRefusesNonFinite(t *testing.T) {
-	for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
-		r := request("layers.0.q", 5, 7, 3)
-		r.Weights[2*7+4] = float32(bad)
-		_, err := pickMagnitude(r)
-		if fault.KindOf(err) != fault.Numerical || !strings.Contains(err.Error(), `"layers.0.q": weight [2, 4]`) {
-			t.Errorf("%v: %v, want a Numerical error that names the weight and the entry", bad, err)
 		}
 	}
 }

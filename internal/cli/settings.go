@@ -26,7 +26,7 @@ var variables = []variable{
 	{config.EnvPrefix + "_QUIET", "true: as --quiet"},
 	{config.EnvPrefix + "_VERBOSE", "true: as --verbose"},
 	{config.EnvPrefix + "_LOG_FORMAT", "text or json: as --log-format"},
-	{config.EnvPrefix + "_KERNEL", "instruction set of the kernels: avx512bf16, avx512, avx2, neon or go; the best there is by default"},
+	{config.EnvPrefix + "_KERNEL", "instruction set of the kernels: amx, avx512bf16, avx512, avx2, neon or go; the best there is by default"},
 	{envDebug, "1: after an internal error, print where it happened"},
 	{envNoColor, "not empty: no colours"},
 }

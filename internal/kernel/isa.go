@@ -15,9 +15,10 @@ const (
 	isAVX2
 	isAVX512
 	isAVX512BF16
+	isAMX
 )
 
-var isaNames = [...]string{isGo: "go", isNEON: "neon", isAVX2: "avx2", isAVX512: "avx512", isAVX512BF16: "avx512bf16"}
+var isaNames = [...]string{isGo: "go", isNEON: "neon", isAVX2: "avx2", isAVX512: "avx512", isAVX512BF16: "avx512bf16", isAMX: "amx"}
 
 // active is the instruction set in use; only tests change it after start.
 var active, errForced = choose(os.Getenv("SHIRA_KERNEL"), available())
@@ -38,8 +39,8 @@ func choose(forced string, have []isa) (isa, error) {
 	return best, fmt.Errorf("SHIRA_KERNEL is %q; this machine has %s", forced, strings.Join(names, ", "))
 }
 
-// Features names the instruction set that the kernels run on: "avx512bf16", "avx512", "avx2", "neon" or "go", the portable reference. The
-// environment variable SHIRA_KERNEL, read once at start, forces one.
+// Features names the instruction set that the kernels run on: "amx", "avx512bf16", "avx512", "avx2", "neon" or "go", the
+// portable reference. The environment variable SHIRA_KERNEL, read once at start, forces one.
 func Features() string { return isaNames[active] }
 
 // Check returns an error when SHIRA_KERNEL names an instruction set that is unknown or that this machine lacks.

@@ -13,6 +13,9 @@ func available() []isa {
 		have = append(have, isAVX512)
 		if cpu.X86.HasAVX512BF16 {
 			have = append(have, isAVX512BF16)
+			if cpu.X86.HasAMXTile && cpu.X86.HasAMXBF16 && allowTiles() {
+				have = append(have, isAMX)
+			}
 		}
 	}
 	return have

@@ -106,11 +106,20 @@ type grid struct {
 // newGrid divides rows × blocks, of which each value sums depth products, into tasks of about the same size, at least as
 // many as wanted if those are worth handing out.
 func newGrid(rows, depth, blocks, tasks int) grid {
-	g := grid{rows: rows, blocks: blocks}
+	return newGridOf(evenStep(rows, rowStep, 12), rows, depth, blocks, tasks)
+}
+
+// newTileGrid is newGrid for products of tiles.
+func newTileGrid(rows, depth, blocks, tasks int) grid {
+	return newGridOf(evenStep(rows, tileRowStep, tileGroup), rows, depth, blocks, tasks)
+}
+
+// newGridOf is newGrid with rowsPer rows a task.
+func newGridOf(rowsPer, rows, depth, blocks, tasks int) grid {
+	g := grid{rows: rows, blocks: blocks, rowsPer: rowsPer}
 	if rows == 0 || blocks == 0 {
 		return g
 	}
-	g.rowsPer = evenStep(rows, rowStep, 12)
 	g.groups = ceilDiv(rows, g.rowsPer)
 	least := ceilDiv(taskWork, g.rowsPer*depth*Block)
 	wanted := ceilDiv(tasks, g.groups)
@@ -130,7 +139,7 @@ func (g grid) task(i int) (r0, r1, b0, b1 int) {
 // evenStep returns the step, a multiple of unit and at most limit if that is one, that covers n in as few and as even
 // steps as possible.
 func evenStep(n, limit, unit int) int {
-	steps := ceilDiv(n, limit)
+	steps := max(1, ceilDiv(n, limit))
 	return ceilDiv(ceilDiv(n, steps), unit) * unit
 }
 

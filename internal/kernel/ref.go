@@ -201,6 +201,50 @@ func refInterleave(low, high []uint16, y []pair) {
 	}
 }
 
+// refTileGemm computes C = A·B, or C += A·B with acc, for groups of 32 rows and 32 columns, in tiles of the shapes of cfg. A holds,
+// for each step along the depth, the tile of the first 16 rows of a group and that of the others; its groups lie aStep apart.
+func refTileGemm(cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pair, c []float32, acc bool) {
+	for i := range groups * tileGroup * Block {
+		row, col := i/Block, i%Block
+		sum := c[i]
+		if !acc {
+			sum = 0
+		}
+		for s := range steps {
+			line := a[row/tileGroup*aStep+(s*tileGroup+row%tileGroup)*tileSide:]
+			for p := range int(cfg.rows[6]) {
+				x, y := line[p], b[(s*tileSide+p)*Block+col]
+				sum += FromHalf(uint16(x)) * FromHalf(uint16(y))
+				sum += FromHalf(uint16(x>>16)) * FromHalf(uint16(y>>16))
+			}
+		}
+		c[i] = sum
+	}
+}
+
+// refTileLines copies rows of steps · 32 values, which lie stride values apart, to the lines of tiles: those of a row lie
+// two tiles apart, those of neighbours side by side.
+func refTileLines(rows int, src []uint16, stride, steps int, dst []pair) {
+	for i := range rows {
+		for s := range steps {
+			for j := range tileSide {
+				at := i*stride + 2*(s*tileSide+j)
+				dst[(s*tileGroup+i)*tileSide+j] = pair(src[at]) | pair(src[at+1])<<16
+			}
+		}
+	}
+}
+
+// refTransTiles turns 32 rows of 32 values, which lie stride values apart, to their columns, the lines of two tiles, neighbouring
+// rows paired.
+func refTransTiles(src []uint16, stride int, dst []pair) {
+	for i := range tileGroup {
+		for j := range tileSide {
+			dst[i*tileSide+j] = pair(src[2*j*stride+i]) | pair(src[(2*j+1)*stride+i])<<16
+		}
+	}
+}
+
 // refPrefetch does nothing: memory is fetched when it is read.
 func refPrefetch(*uint16, int, int, int) {}
 

@@ -3,6 +3,15 @@
 package kernel
 
 //go:noescape
+func tileGemmAMX(cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pair, c []float32, acc bool)
+
+//go:noescape
+func tileLinesAMX(rows int, src []uint16, stride, steps int, dst []pair)
+
+//go:noescape
+func transTilesAMX(src []uint16, stride int, dst []pair)
+
+//go:noescape
 func toPairsAVX512BF16(x []float32, y []pair)
 
 //go:noescape
@@ -172,7 +181,7 @@ func sddmm1AVX2(rows int, ptr *int, cols *int32, dy *float32, dyStep int, x *flo
 
 func dotCols(x, y []float32, out *[Block]float32) {
 	switch active {
-	case isAVX512BF16, isAVX512:
+	case isAMX, isAVX512BF16, isAVX512:
 		dotColsAVX512(x, y, out)
 	case isAVX2:
 		dotColsAVX2(x, y, out)
@@ -183,7 +192,7 @@ func dotCols(x, y []float32, out *[Block]float32) {
 
 func dotCols3(w, x, y []float32, out *[Block]float32) {
 	switch active {
-	case isAVX512BF16, isAVX512:
+	case isAMX, isAVX512BF16, isAVX512:
 		dotCols3AVX512(w, x, y, out)
 	case isAVX2:
 		dotCols3AVX2(w, x, y, out)
@@ -194,7 +203,7 @@ func dotCols3(w, x, y []float32, out *[Block]float32) {
 
 func norm(w, x []float32, r *[Block]float32, y []float32) {
 	switch active {
-	case isAVX512BF16, isAVX512:
+	case isAMX, isAVX512BF16, isAVX512:
 		normAVX512(w, x, r, y)
 	case isAVX2:
 		normAVX2(w, x, r, y)
@@ -205,7 +214,7 @@ func norm(w, x []float32, r *[Block]float32, y []float32) {
 
 func normBackward(w, x, dy []float32, r, c *[Block]float32, dx []float32) {
 	switch active {
-	case isAVX512BF16, isAVX512:
+	case isAMX, isAVX512BF16, isAVX512:
 		normBackwardAVX512(w, x, dy, r, c, dx)
 	case isAVX2:
 		normBackwardAVX2(w, x, dy, r, c, dx)
@@ -216,7 +225,7 @@ func normBackward(w, x, dy []float32, r, c *[Block]float32, dx []float32) {
 
 func maxCols(x []float32, out *[Block]float32) {
 	switch active {
-	case isAVX512BF16, isAVX512:
+	case isAMX, isAVX512BF16, isAVX512:
 		maxColsAVX512(x, out)
 	case isAVX2:
 		maxColsAVX2(x, out)
@@ -227,7 +236,7 @@ func maxCols(x []float32, out *[Block]float32) {
 
 func expCols(x []float32, scale float32, shift, sum *[Block]float32) {
 	switch active {
-	case isAVX512BF16, isAVX512:
+	case isAMX, isAVX512BF16, isAVX512:
 		expColsAVX512(x, scale, shift, sum)
 	case isAVX2:
 		expColsAVX2(x, scale, shift, sum)
@@ -238,7 +247,7 @@ func expCols(x []float32, scale float32, shift, sum *[Block]float32) {
 
 func scaleCols(x []float32, r *[Block]float32) {
 	switch active {
-	case isAVX512BF16, isAVX512:
+	case isAMX, isAVX512BF16, isAVX512:
 		scaleColsAVX512(x, r)
 	case isAVX2:
 		scaleColsAVX2(x, r)
@@ -249,7 +258,7 @@ func scaleCols(x []float32, r *[Block]float32) {
 
 func softmaxBackward(p, dp []float32, delta *[Block]float32, scale float32) {
 	switch active {
-	case isAVX512BF16, isAVX512:
+	case isAMX, isAVX512BF16, isAVX512:
 		softmaxBackwardAVX512(p, dp, delta, scale)
 	case isAVX2:
 		softmaxBackwardAVX2(p, dp, delta, scale)
@@ -260,7 +269,7 @@ func softmaxBackward(p, dp []float32, delta *[Block]float32, scale float32) {
 
 func swiGLU(gate, up, y []float32) {
 	switch active {
-	case isAVX512BF16, isAVX512:
+	case isAMX, isAVX512BF16, isAVX512:
 		swiGLUAVX512(gate, up, y)
 	case isAVX2:
 		swiGLUAVX2(gate, up, y)
@@ -271,7 +280,7 @@ func swiGLU(gate, up, y []float32) {
 
 func swiGLUBackward(gate, up, dy, dgate, dup []float32) {
 	switch active {
-	case isAVX512BF16, isAVX512:
+	case isAMX, isAVX512BF16, isAVX512:
 		swiGLUBackwardAVX512(gate, up, dy, dgate, dup)
 	case isAVX2:
 		swiGLUBackwardAVX2(gate, up, dy, dgate, dup)
@@ -282,7 +291,7 @@ func swiGLUBackward(gate, up, dy, dgate, dup []float32) {
 
 func rotate(x1, x2, cos, sin []float32) {
 	switch active {
-	case isAVX512BF16, isAVX512:
+	case isAMX, isAVX512BF16, isAVX512:
 		rotateAVX512(x1, x2, cos, sin)
 	case isAVX2:
 		rotateAVX2(x1, x2, cos, sin)
@@ -293,7 +302,7 @@ func rotate(x1, x2, cos, sin []float32) {
 
 func accumulate(y, x []float32) {
 	switch active {
-	case isAVX512BF16, isAVX512:
+	case isAMX, isAVX512BF16, isAVX512:
 		accumulateAVX512(y, x)
 	case isAVX2:
 		accumulateAVX2(y, x)
@@ -304,7 +313,7 @@ func accumulate(y, x []float32) {
 
 func adamW(c *AdamW, w, g, m, v []float32) {
 	switch active {
-	case isAVX512BF16, isAVX512:
+	case isAMX, isAVX512BF16, isAVX512:
 		adamWAVX512(c, w, g, m, v)
 	case isAVX2:
 		adamWAVX2(c, w, g, m, v)
@@ -315,7 +324,7 @@ func adamW(c *AdamW, w, g, m, v []float32) {
 
 func toPairs(x []float32, y []pair) {
 	switch active {
-	case isAVX512BF16:
+	case isAMX, isAVX512BF16:
 		toPairsAVX512BF16(x, y)
 	default:
 		refToPairs(x, y)
@@ -324,7 +333,7 @@ func toPairs(x []float32, y []pair) {
 
 func toTokenPairs(x []float32, y []pair, step int) {
 	switch active {
-	case isAVX512BF16:
+	case isAMX, isAVX512BF16:
 		toTokenPairsAVX512BF16(x, y, step)
 	default:
 		refToTokenPairs(x, y, step)
@@ -333,7 +342,7 @@ func toTokenPairs(x []float32, y []pair, step int) {
 
 func fromPairs(x []pair, y []float32) {
 	switch active {
-	case isAVX512BF16, isAVX512:
+	case isAMX, isAVX512BF16, isAVX512:
 		fromPairsAVX512(x, y)
 	case isAVX2:
 		fromPairsAVX2(x, y)
@@ -344,7 +353,7 @@ func fromPairs(x []pair, y []float32) {
 
 func interleave(low, high []uint16, y []pair) {
 	switch active {
-	case isAVX512BF16, isAVX512:
+	case isAMX, isAVX512BF16, isAVX512:
 		interleaveAVX512(low, high, y)
 	case isAVX2:
 		interleaveAVX2(low, high, y)
@@ -355,16 +364,43 @@ func interleave(low, high []uint16, y []pair) {
 
 func prefetch(p *uint16, rows, stride, lines int) {
 	switch active {
-	case isAVX512BF16, isAVX512, isAVX2:
+	case isAMX, isAVX512BF16, isAVX512, isAVX2:
 		prefetchAVX2(p, rows, stride, lines)
 	default:
 		refPrefetch(p, rows, stride, lines)
 	}
 }
 
+func tileGemm(cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pair, c []float32, acc bool) {
+	switch active {
+	case isAMX:
+		tileGemmAMX(cfg, groups, steps, a, aStep, b, c, acc)
+	default:
+		refTileGemm(cfg, groups, steps, a, aStep, b, c, acc)
+	}
+}
+
+func tileLines(rows int, src []uint16, stride, steps int, dst []pair) {
+	switch active {
+	case isAMX:
+		tileLinesAMX(rows, src, stride, steps, dst)
+	default:
+		refTileLines(rows, src, stride, steps, dst)
+	}
+}
+
+func transTiles(src []uint16, stride int, dst []pair) {
+	switch active {
+	case isAMX:
+		transTilesAMX(src, stride, dst)
+	default:
+		refTransTiles(src, stride, dst)
+	}
+}
+
 func transpose(rows int, src, dst []float32, ldd int) {
 	switch active {
-	case isAVX512BF16, isAVX512, isAVX2:
+	case isAMX, isAVX512BF16, isAVX512, isAVX2:
 		transposeAVX2(rows, src, dst, ldd)
 	default:
 		refTranspose(rows, src, dst, ldd)

@@ -46,4 +46,14 @@ func interleave(low, high []uint16, y []pair) { refInterleave(low, high, y) }
 
 func prefetch(p *uint16, rows, stride, lines int) { refPrefetch(p, rows, stride, lines) }
 
+func tileGemm(cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pair, c []float32, acc bool) {
+	refTileGemm(cfg, groups, steps, a, aStep, b, c, acc)
+}
+
+func tileLines(rows int, src []uint16, stride, steps int, dst []pair) {
+	refTileLines(rows, src, stride, steps, dst)
+}
+
+func transTiles(src []uint16, stride int, dst []pair) { refTransTiles(src, stride, dst) }
+
 func transpose(rows int, src, dst []float32, ldd int) { refTranspose(rows, src, dst, ldd) }

@@ -18,13 +18,14 @@ type target struct {
 }
 
 var (
+	amx        = target{name: "AMX", file: "zz_amx_amd64.s", reg: "Z", regs: 32, lanes: 16}
 	avx512bf16 = target{name: "AVX512BF16", file: "zz_avx512bf16_amd64.s", reg: "Z", regs: 32, lanes: 16}
 	avx512     = target{name: "AVX512", file: "zz_avx512_amd64.s", reg: "Z", regs: 32, lanes: 16}
 	avx2       = target{name: "AVX2", file: "zz_avx2_amd64.s", reg: "Y", regs: 16, lanes: 8}
 )
 
 // targets lists them, the best first.
-var targets = []target{avx512bf16, avx512, avx2}
+var targets = []target{amx, avx512bf16, avx512, avx2}
 
 const (
 	block    = 32        // tokens in a block

@@ -22,7 +22,7 @@ type function struct {
 
 // sizes of the types that occur; alignments are the same, but for slices and pointers which are aligned to 8.
 var sizes = map[string]int{
-	"int": 8, "*float32": 8, "*pair": 8, "*uint16": 8, "*int32": 8, "*int": 8, "*[Block]float32": 8, "*AdamW": 8,
+	"int": 8, "*float32": 8, "*pair": 8, "*uint16": 8, "*int32": 8, "*int": 8, "*[Block]float32": 8, "*AdamW": 8, "*tileConfig": 8,
 	"[]float32": 24, "[]pair": 24, "[]uint16": 24, "float32": 4, "bool": 1,
 }
 

@@ -51,6 +51,9 @@ func functions() []*function {
 		{"fromPairs", params("x []pair, y []float32"), both, fromPairs, "refFromPairs"},
 		{"interleave", params("low, high []uint16, y []pair"), both, interleave, "refInterleave"},
 		{"prefetch", params("p *uint16, rows, stride, lines int"), []target{avx2}, prefetch, "refPrefetch"},
+		{"tileGemm", params(tileParams), []target{amx}, tileGemm, "refTileGemm"},
+		{"tileLines", params(linesParams), []target{amx}, tileLines, "refTileLines"},
+		{"transTiles", params(transParams), []target{amx}, transTiles, "refTransTiles"},
 		{"transpose", params("rows int, src, dst []float32, ldd int"), []target{avx2}, transpose, "refTranspose"},
 	}
 	for _, rows := range []int{12, 8, 4, 2, 1} {

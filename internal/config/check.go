@@ -86,7 +86,7 @@ func (k *Key) wrong(t *Train) string {
 
 func (k *Key) wrongChoice(v string) string {
 	switch {
-	case k.Choices == nil || slices.Contains(k.Choices, v):
+	case k.Choices == nil || slices.Contains(k.Choices, v) || v == "" && k.Default == "":
 		return ""
 	case slices.Contains(k.Planned, v):
 		return fmt.Sprintf("%s is not available in this version: want %s", fault.Quote(v), strings.Join(k.Choices, ", "))
@@ -134,6 +134,12 @@ func (t *Train) relations(p *problems, wrong func(key string) bool, origin func(
 			add("target_modules", "has %s twice", fault.Quote(m))
 		}
 	}
+	if !wrong("lr_scheduler_type") && !wrong("lr_scheduler_kwargs") {
+		for _, msg := range wrongSchedule(t.LRSchedulerType, t.LRSchedulerKwargs) {
+			add("lr_scheduler_kwargs", "%s", msg)
+		}
+	}
+	t.watching(add, wrong)
 	if t.OutputDir == "" {
 		return
 	}
@@ -142,6 +148,40 @@ func (t *Train) relations(p *problems, wrong func(key string) bool, origin func(
 	}
 	if t.ModelNameOrPath != "" && samePlace(t.OutputDir, t.ModelNameOrPath) {
 		add("output_dir", "is that of model_name_or_path, which the run would overwrite")
+	}
+}
+
+// watching checks the keys of evaluations and reports.
+func (t *Train) watching(add func(key, format string, args ...any), wrong func(key string) bool) {
+	between := t.EvalSteps > 0 || t.EvalStrategy == StrategyEpoch
+	switch {
+	case wrong("eval_strategy") || wrong("eval_steps"):
+	case t.EvalStrategy == StrategySteps && t.EvalSteps == 0:
+		add("eval_strategy", "steps needs eval_steps")
+	case t.EvalSteps > 0 && (t.EvalStrategy == StrategyNo || t.EvalStrategy == StrategyEpoch):
+		add("eval_steps", "has no effect with eval_strategy: %s", t.EvalStrategy)
+	case t.EvalStrategy == StrategyEpoch && t.ValidationFile == "":
+		add("eval_strategy", "needs a validation_file")
+	}
+	for _, best := range []struct {
+		key string
+		on  bool
+	}{{"load_best_model_at_end", t.LoadBestModelAtEnd}, {"early_stopping_patience", t.EarlyStoppingPatience > 0}} {
+		switch {
+		case !best.on || wrong(best.key):
+		case t.ValidationFile == "":
+			add(best.key, "needs a validation_file")
+		case !between:
+			add(best.key, "needs evaluations during the run: set eval_steps")
+		}
+	}
+	for _, name := range t.ReportTo {
+		if name != "none" && name != TensorBoard {
+			add("report_to", "want none or %s, got %s", TensorBoard, fault.Quote(name))
+		}
+	}
+	if t.LoggingDir != "" && !slices.Contains(t.ReportTo, TensorBoard) {
+		add("logging_dir", "has no effect without report_to: %s", TensorBoard)
 	}
 }
 
@@ -176,8 +216,11 @@ func resolve(path string) string {
 
 // unusedBy lists the keys that have no effect with a method.
 func unusedBy(method string) []string {
-	if method == "full" {
-		return []string{"init_adapter", "mask", "r", "density", "target_modules"}
+	switch method {
+	case "full":
+		return []string{"init_adapter", "mask", "r", "density", "target_modules", "loraplus_lr_ratio"}
+	case "shira":
+		return []string{"loraplus_lr_ratio"}
 	}
 	return nil
 }

@@ -92,12 +92,16 @@ func (r *resolver) override(o Override) {
 	if o.Layer == Environment {
 		name = strings.ToLower(strings.TrimPrefix(name, EnvPrefix+"_"))
 	}
+	name, value := r.translate(name, textScalar(o.Value), origin)
+	if name == "" {
+		return
+	}
 	k := r.known(name, origin)
 	if k == nil {
 		return
 	}
 	if before, ok := r.given[k.Name]; !ok || before.origin.Layer <= o.Layer {
-		r.given[k.Name] = given{textScalar(o.Value), origin}
+		r.given[k.Name] = given{value, origin}
 	}
 }
 
@@ -174,6 +178,8 @@ func clearKey(k *Key, out *Resolved) {
 	case *string:
 		*v = ""
 	case *[]string:
+		*v = nil
+	case *map[string]string:
 		*v = nil
 	}
 	delete(out.origins, k.Name)

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -20,6 +21,8 @@ type scalar struct {
 	null   bool
 	list   []scalar
 	isList bool
+	// named are the values of a mapping of names to values, by name.
+	named map[string]scalar
 }
 
 // textScalar returns the value of a flag or variable: the text as it is, without quotes and escapes.
@@ -41,8 +44,21 @@ func nodeScalar(n *yaml.Node) (scalar, string) {
 			s.list[i] = textOf(item)
 		}
 		return s, ""
+	case yaml.MappingNode:
+		s := scalar{named: map[string]scalar{}}
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			key, item := follow(n.Content[i]), follow(n.Content[i+1])
+			if key.Kind != yaml.ScalarNode || item.Kind != yaml.ScalarNode {
+				return scalar{}, "want a mapping of names to values"
+			}
+			if _, ok := s.named[key.Value]; ok {
+				return scalar{}, fmt.Sprintf("has %s twice", fault.Quote(key.Value))
+			}
+			s.named[key.Value] = textOf(item)
+		}
+		return s, ""
 	}
-	return scalar{}, "want a value, got a mapping"
+	return scalar{}, "want a value"
 }
 
 // follow returns what an alias stands for.
@@ -73,11 +89,22 @@ var (
 func (k *Key) decode(t *Train, s scalar) string {
 	field := k.field(t)
 	if list, ok := field.(*[]string); ok {
+		if s.named != nil {
+			return "want a list of names, got a mapping"
+		}
 		*list = s.names()
 		return ""
 	}
-	if s.isList {
+	if m, ok := field.(*map[string]string); ok {
+		var msg string
+		*m, msg = s.mapping()
+		return msg
+	}
+	switch {
+	case s.isList:
 		return fmt.Sprintf("want %s, got a list", describe(field))
+	case s.named != nil:
+		return fmt.Sprintf("want %s, got a mapping", describe(field))
 	}
 	if v, ok := field.(*string); ok {
 		*v = s.text
@@ -163,6 +190,43 @@ func (s scalar) names() []string {
 	return names
 }
 
+// mapping returns the values of a mapping. A text is one as a flag or variable gives it: {a: 1, b: 2} or a=1,b=2.
+func (s scalar) mapping() (map[string]string, string) {
+	const want = "want a mapping of names to values, as {num_cycles: 3}"
+	m := map[string]string{}
+	if s.named != nil {
+		for name, v := range s.named {
+			if v.null {
+				return nil, want
+			}
+			m[name] = v.text
+		}
+		return m, ""
+	}
+	if s.isList {
+		return nil, want + ", got a list"
+	}
+	text := strings.TrimSpace(s.text)
+	if strings.HasPrefix(text, "{") && strings.HasSuffix(text, "}") {
+		text = text[1 : len(text)-1]
+	}
+	for item := range strings.SplitSeq(text, ",") {
+		if strings.TrimSpace(item) == "" {
+			continue
+		}
+		name, value, ok := strings.Cut(item, ":")
+		if n, v, eq := strings.Cut(item, "="); eq && !ok {
+			name, value, ok = n, v, true
+		}
+		name, value = strings.Trim(strings.TrimSpace(name), `"'`), strings.Trim(strings.TrimSpace(value), `"'`)
+		if !ok || name == "" || value == "" {
+			return nil, fmt.Sprintf("%s, got %s", want, fault.Quote(item))
+		}
+		m[name] = value
+	}
+	return m, ""
+}
+
 // value returns the key's value in t, nil when it stands for "not given".
 func (k *Key) value(t *Train) any {
 	if k.unset != nil && k.unset(t) && k.Default != "0" { // a default of 0 means what it says
@@ -185,6 +249,10 @@ func (k *Key) value(t *Train) any {
 	case *[]string:
 		if *v != nil {
 			return slices.Clone(*v)
+		}
+	case *map[string]string:
+		if len(*v) > 0 {
+			return maps.Clone(*v)
 		}
 	}
 	return nil

@@ -30,9 +30,13 @@ type Train struct {
 	LRSchedulerType           string
 	WarmupRatio               float64
 	WarmupSteps               int // 0 when WarmupRatio counts
+	LRSchedulerKwargs         map[string]string
+	Optim                     string
 	WeightDecay               float64
 	AdamBeta1, AdamBeta2      float64
 	AdamEpsilon               float64
+	LoraPlusLRRatio           float64 // 0 = one rate for all
+	NeftuneNoiseAlpha         float64 // 0 = no noise
 	MaxGradNorm               float64 // 0 = no clipping
 	ComputeDType              string
 	GradientCheckpointing     bool
@@ -43,13 +47,40 @@ type Train struct {
 	OutputDir          string
 	OverwriteOutputDir bool
 	LoggingSteps       int
+	EvalStrategy       string
 	EvalSteps          int // 0 = before the first and after the last step only
+
+	SaveStrategy         string
+	SaveSteps            int
+	SaveTotalLimit       int    // 0 = all
+	ResumeFromCheckpoint string // a directory, ResumeAuto, or "" to start anew
+
+	LoadBestModelAtEnd     bool
+	MetricForBestModel     string
+	EarlyStoppingPatience  int // evaluations; 0 = never
+	EarlyStoppingThreshold float64
+
+	ReportTo   []string
+	LoggingDir string
 
 	Profile bool // measure the operators; a flag of the command, not a key
 }
 
 // Half says whether matrix products are computed in bfloat16.
 func (t *Train) Half() bool { return t.ComputeDType == BFloat16 }
+
+// The values of eval_strategy and save_strategy.
+const (
+	StrategyNo    = "no"
+	StrategySteps = "steps"
+	StrategyEpoch = "epoch"
+)
+
+// ResumeAuto stands for the newest checkpoint of output_dir.
+const ResumeAuto = "auto"
+
+// TensorBoard is the value of report_to that has an effect.
+const TensorBoard = "tensorboard"
 
 // The values of compute_dtype.
 const (

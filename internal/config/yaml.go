@@ -53,7 +53,12 @@ func (r *resolver) pair(key, value *yaml.Node) {
 		r.add(origin, "", "merge keys (<<) are not supported")
 		return
 	}
-	k := r.known(key.Value, origin)
+	s, msg := nodeScalar(value)
+	name, s := r.translate(key.Value, s, origin)
+	if name == "" {
+		return
+	}
+	k := r.known(name, origin)
 	if k == nil {
 		return
 	}
@@ -65,7 +70,6 @@ func (r *resolver) pair(key, value *yaml.Node) {
 		r.add(origin, key.Value, "is given twice, first in line %d%s", before.origin.Line, name)
 		return
 	}
-	s, msg := nodeScalar(value)
 	if msg != "" {
 		r.add(origin, k.Name, "%s", msg)
 		s.null = true // told once

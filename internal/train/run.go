@@ -183,12 +183,8 @@ func (t *trainer) step(step int) (StepInfo, error) {
 	if math.IsNaN(info.Loss+info.GradNorm) || math.IsInf(info.Loss+info.GradNorm, 0) {
 		return info, t.notFinite(info)
 	}
-	rate, err := rateAt(t.cfg.LRSchedulerType, t.cfg.LearningRate, step, t.steps, t.warmup)
-	if err != nil {
-		return info, err
-	}
-	info.LearningRate = rate
-	t.opt.update(rate, clipScale(info.GradNorm, t.cfg.MaxGradNorm))
+	info.LearningRate = rateAt(t.cfg, step, t.steps, t.warmup)
+	t.opt.update(info.LearningRate, clipScale(info.GradNorm, t.cfg.MaxGradNorm))
 	weights := t.model.Weights()
 	kernel.Parallel(len(weights), func(i int) { weights[i].Sync() })
 	return info, nil

@@ -451,27 +451,6 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-func TestSchedules(t *testing.T) {
-	for _, c := range []struct {
-		kind                string
-		step, total, warmup int
-		want                float64
-	}{
-		{"linear", 0, 200, 0, 1}, {"linear", 100, 200, 0, 0.5}, {"linear", 199, 200, 0, 0.005},
-		{"linear", 0, 10, 2, 0}, {"linear", 1, 10, 2, 0.5}, {"linear", 2, 10, 2, 1}, {"linear", 6, 10, 2, 0.5},
-		{"cosine", 0, 100, 0, 1}, {"cosine", 50, 100, 0, 0.5}, {"cosine", 60, 110, 10, 0.5},
-		{"constant", 99, 100, 0, 1}, {"constant", 1, 100, 4, 0.25},
-	} {
-		got, err := rateAt(c.kind, 2, c.step, c.total, c.warmup)
-		if err != nil || math.Abs(got-2*c.want) > 1e-12 {
-			t.Errorf("%+v: %v, %v", c, got, err)
-		}
-	}
-	if _, err := rateAt("sine", 1, 0, 1, 0); err == nil {
-		t.Error("an unknown schedule is accepted")
-	}
-}
-
 // TestAdamW follows PyTorch's update written out in float64.
 func TestAdamW(t *testing.T) {
 	p := &nn.Param{Name: "p", Value: []float32{1, -2, 0.5}, Grad: make([]float32, 3)}

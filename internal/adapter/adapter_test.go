@@ -61,7 +61,7 @@ func TestOrderOfDeltas(t *testing.T) {
 	for i, x := range []*Adapter{a, b} {
 		must(t, x.Save(filepath.Join(dir, string(rune('a'+i)))))
 	}
-	for _, name := range []string{TensorsFile, configName} {
+	for _, name := range []string{TensorsFile, ConfigFile} {
 		if !slices.Equal(readFile(t, filepath.Join(dir, "a", name)), readFile(t, filepath.Join(dir, "b", name))) {
 			t.Errorf("%s depends on the order", name)
 		}
@@ -161,7 +161,7 @@ func FuzzLoad(f *testing.F) {
 	}
 	b, err := os.ReadFile(filepath.Join(dir, TensorsFile))
 	must(f, err)
-	config, err := os.ReadFile(filepath.Join(dir, configName))
+	config, err := os.ReadFile(filepath.Join(dir, ConfigFile))
 	must(f, err)
 	f.Add(b, config)
 	f.Fuzz(func(t *testing.T, file, config []byte) {
@@ -169,7 +169,7 @@ func FuzzLoad(f *testing.F) {
 		path := filepath.Join(dir, TensorsFile)
 		must(t, os.WriteFile(path, file, 0o600))
 		reload(t, path)
-		must(t, os.WriteFile(filepath.Join(dir, configName), config, 0o600))
+		must(t, os.WriteFile(filepath.Join(dir, ConfigFile), config, 0o600))
 		reload(t, dir)
 	})
 }

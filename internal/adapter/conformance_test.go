@@ -114,7 +114,7 @@ func roundTrip(t *testing.T, m Method, d Delta) {
 			t.Errorf("%s differs from what was saved:\n%+v\n%+v", b.Path, b.Config, a.Config)
 		}
 	}
-	for _, name := range []string{TensorsFile, configName} {
+	for _, name := range []string{TensorsFile, ConfigFile} {
 		if x, y := readFile(t, filepath.Join(dir, "1", name)), readFile(t, filepath.Join(dir, "2", name)); !bytes.Equal(x, y) {
 			t.Errorf("%s differs when saved again", name)
 		}

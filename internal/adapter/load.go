@@ -15,8 +15,8 @@ import (
 // TensorsFile is the name of the safetensors file in a PEFT directory; it stands alone when written here.
 const TensorsFile = "adapter_model.safetensors"
 
-// configName is the name of the configuration beside it.
-const configName = "adapter_config.json"
+// ConfigFile is the name of the configuration beside it.
+const ConfigFile = "adapter_config.json"
 
 // maxConfig bounds adapter_config.json, which lists module names at most.
 const maxConfig = 4 << 20
@@ -35,12 +35,12 @@ func Load(path string) (*Adapter, error) {
 	file, config := path, ""
 	switch {
 	case info.IsDir():
-		file, config = filepath.Join(path, TensorsFile), filepath.Join(path, configName)
+		file, config = filepath.Join(path, TensorsFile), filepath.Join(path, ConfigFile)
 		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
 			return nil, noAdapter(path)
 		}
 	case filepath.Base(path) == TensorsFile:
-		config = filepath.Join(filepath.Dir(path), configName)
+		config = filepath.Join(filepath.Dir(path), ConfigFile)
 	}
 	peft, err := readPEFT(config)
 	if err != nil {
@@ -95,7 +95,7 @@ func read(path string, f *checkpoint.File, configPath string, peft *peftConfig) 
 		a.Config = peft.config(m.Name)
 	default:
 		return nil, fault.New(fault.Incompatible, path, "no configuration: neither metadata %q in the file nor %s beside it",
-			metadataKey, configName).WithHint("give the PEFT directory that holds both %s and %s", TensorsFile, configName)
+			metadataKey, ConfigFile).WithHint("give the PEFT directory that holds both %s and %s", TensorsFile, ConfigFile)
 	}
 
 	var p problems

@@ -137,7 +137,7 @@ func TestLoadFindsFiles(t *testing.T) {
 	write(t, filepath.Join(dir, TensorsFile), "", values(1), indices(i32, 0, 0))
 	_, err = Load(dir)
 	wantError(t, err, 4, "no configuration", "the PEFT directory that holds both")
-	writeText(t, filepath.Join(dir, configName), `{"peft_type": "SHIRA", "r": 1, "target_modules": "q.*"}`)
+	writeText(t, filepath.Join(dir, ConfigFile), `{"peft_type": "SHIRA", "r": 1, "target_modules": "q.*"}`)
 	a, err := Load(filepath.Join(dir, TensorsFile))
 	must(t, err)
 	if want := []string{testModule}; !reflect.DeepEqual(a.Config.TargetModules, want) {

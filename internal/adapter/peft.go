@@ -160,7 +160,7 @@ func encodePEFT(a *Adapter, m *Method) ([]byte, error) {
 		PEFTType: m.PEFTType, R: peftRank(a), RandomSeed: seed, TargetModules: c.TargetModules, TaskType: orNull(c.TaskType),
 	})
 	if err != nil {
-		return nil, fault.Wrap(fault.Internal, a.Path, err, "encode %s", configName)
+		return nil, fault.Wrap(fault.Internal, a.Path, err, "encode %s", ConfigFile)
 	}
 	return b.Bytes(), nil
 }

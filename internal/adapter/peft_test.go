@@ -34,21 +34,21 @@ func TestPEFTConfigRefuses(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
 			write(t, filepath.Join(dir, TensorsFile), "", values(1), indices(i32, 0, 0))
-			writeText(t, filepath.Join(dir, configName), c.text)
+			writeText(t, filepath.Join(dir, ConfigFile), c.text)
 			_, err := Load(dir)
-			wantError(t, err, c.kind, configName+"|"+c.want, c.hint)
+			wantError(t, err, c.kind, ConfigFile+"|"+c.want, c.hint)
 		})
 	}
 
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, TensorsFile), "", tensor(keyPrefix+"q.lora_A.weight", f32, []int{1, 1}, 1))
-	writeText(t, filepath.Join(dir, configName), `{"peft_type": "LORA"}`)
+	writeText(t, filepath.Join(dir, ConfigFile), `{"peft_type": "LORA"}`)
 	_, err := Load(dir)
 	wantError(t, err, 4, `adapters of peft_type "LORA" are not supported`, "the methods of this version: shira")
-	writeText(t, filepath.Join(dir, configName), `{"peft_type": "LORA", "r": [1], "modules_to_save": ["lm_head"]}`)
+	writeText(t, filepath.Join(dir, ConfigFile), `{"peft_type": "LORA", "r": [1], "modules_to_save": ["lm_head"]}`)
 	_, err = Load(dir)
 	wantError(t, err, 4, `adapters of peft_type "LORA" are not supported`, "shira")
-	writeText(t, filepath.Join(dir, configName), `{"peft_type": "SHIRA"}`)
+	writeText(t, filepath.Join(dir, ConfigFile), `{"peft_type": "SHIRA"}`)
 	_, err = Load(dir)
 	wantError(t, err, 4, `"base_model.model.q.lora_A.weight" is no tensor of a shira adapter`, "")
 }
@@ -57,7 +57,7 @@ func TestPEFTConfigRefuses(t *testing.T) {
 func TestConfigurationsMustAgree(t *testing.T) {
 	dir := t.TempDir()
 	must(t, sample(t).Save(dir))
-	path := filepath.Join(dir, configName)
+	path := filepath.Join(dir, ConfigFile)
 	text := string(readFile(t, path))
 	for _, c := range []struct{ old, new, want string }{
 		{`"peft_type": "SHIRA"`, `"peft_type": "LORA"`, `peft_type is "LORA", but the safetensors file says method "shira"`},
@@ -77,7 +77,7 @@ func TestConfigurationsMustAgree(t *testing.T) {
 			must(t, err)
 			continue
 		}
-		wantError(t, err, fault.Incompatible, configName+": contradicts adapter_model.safetensors|"+c.want, "")
+		wantError(t, err, fault.Incompatible, ConfigFile+": contradicts adapter_model.safetensors|"+c.want, "")
 	}
 }
 
@@ -108,8 +108,8 @@ func TestPEFTGolden(t *testing.T) {
 		dir := t.TempDir()
 		must(t, a.Save(dir))
 		var ours, theirs map[string]any
-		must(t, json.Unmarshal(readFile(t, filepath.Join(dir, configName)), &ours))
-		must(t, json.Unmarshal(readFile(t, golden+"shira/"+name+"/"+configName), &theirs))
+		must(t, json.Unmarshal(readFile(t, filepath.Join(dir, ConfigFile)), &ours))
+		must(t, json.Unmarshal(readFile(t, golden+"shira/"+name+"/"+ConfigFile), &theirs))
 		delete(theirs, "peft_version")
 		if !reflect.DeepEqual(ours, theirs) {
 			t.Errorf("%s: keys %v of ours, %v of PEFT's, or their values differ",

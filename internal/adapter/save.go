@@ -27,7 +27,7 @@ func (a *Adapter) Save(dir string) error {
 	if err := a.SaveFile(filepath.Join(dir, TensorsFile)); err != nil {
 		return err
 	}
-	return fsx.WriteFile(filepath.Join(dir, configName), func(w io.Writer) error {
+	return fsx.WriteFile(filepath.Join(dir, ConfigFile), func(w io.Writer) error {
 		_, err := w.Write(config)
 		return err
 	})

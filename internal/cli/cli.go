@@ -53,8 +53,8 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	if err == nil {
 		return 0
 	}
-	if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
-		err = cause
+	if stop, ok := errors.AsType[*fault.Error](context.Cause(ctx)); ok && errors.Is(err, context.Canceled) {
+		err = stop.WithHint("%s", fault.HintOf(err))
 	}
 	if _, known := errors.AsType[*fault.Error](err); !known && !a.running {
 		err = fault.Wrap(fault.Usage, "", err, "usage")

@@ -23,12 +23,12 @@ var statuses = []status{
 	{fault.Malformed, 3, "malformed", "an input file breaks its format"},
 	{fault.Incompatible, 4, "incompatible", "well-formed inputs that do not fit together: shape, base, architecture"},
 	{fault.Environment, 5, "environment", "missing file, full disk, no permission, read-only file system"},
-	{fault.Locked, 6, "locked", "another process holds the model"},
+	{fault.Locked, 6, "locked", "another process holds the model or the run"},
 	{fault.Unrecoverable, 7, "unrecoverable", "recovery is impossible"},
 	{fault.Numerical, 8, "numerical", "a result is not a number: NaN, infinity, divergence"},
 	{fault.Gate, 9, "gate", "a threshold asked for was missed"},
-	{fault.Interrupted, 130, "interrupted", "stopped by SIGINT; files are whole"},
-	{fault.Terminated, 143, "terminated", "stopped by SIGTERM or SIGHUP; files are whole"},
+	{fault.Interrupted, 130, "interrupted", "stopped by SIGINT; files are whole, and a run is saved"},
+	{fault.Terminated, 143, "terminated", "stopped by SIGTERM or SIGHUP; likewise"},
 }
 
 // statusOf returns the status of err, which is not nil.

@@ -59,6 +59,16 @@ func (t *trainProgress) Start(p *train.Plan) {
 	}
 }
 
+// Resume implements train.Observer.
+func (t *trainProgress) Resume(step int) {
+	t.say(func() { t.log.info(fmt.Sprintf("going on after step %d", step), slog.Int("resumed_from", step)) })
+}
+
+// Saved implements train.Observer.
+func (t *trainProgress) Saved(dir string) {
+	t.say(func() { t.log.info("saved "+dir, slog.String("checkpoint", dir)) })
+}
+
 // Step implements train.Observer.
 func (t *trainProgress) Step(s train.StepInfo) {
 	if t.bar != nil {
@@ -72,7 +82,7 @@ func (t *trainProgress) Step(s train.StepInfo) {
 		slog.Int("step", s.Step), slog.Float64("loss", s.Loss), slog.Float64("learning_rate", s.LearningRate),
 		slog.Float64("grad_norm", s.GradNorm), slog.Int64("tokens", s.Tokens), slog.Float64("tokens_per_second", s.TokensPerSecond),
 	}
-	if now := t.now(); s.Step == 1 || s.Step == s.Steps || now.Sub(t.last) >= lineEvery {
+	if now := t.now(); t.last.IsZero() || s.Step == s.Steps || now.Sub(t.last) >= lineEvery {
 		t.last = now
 		t.log.info(line, attrs...)
 	} else {

@@ -85,7 +85,15 @@ CONFIGURATIONS
 
 METRICS
   metrics.jsonl, until the run has ended well metrics.jsonl.part: for each logged
-  step an object with step, loss, learning_rate, grad_norm, tokens and
-  tokens_per_second; for each evaluation one with step, eval_loss and eval_tokens.
-  Losses are means over counted tokens, in nats.
+  step an object with step, loss, learning_rate, grad_norm, epoch, tokens and
+  tokens_per_second; for each evaluation one with step, eval_loss, epoch and
+  eval_tokens. Losses are means over counted tokens, in nats.
+
+CHECKPOINTS
+  checkpoint-<step> in the output directory: the adapter or model as it would be
+  written after that step, the metrics so far, and in training_state.safetensors the
+  trained values with AdamW's moments (<parameter>:value, :exp_avg, :exp_avg_sq) and,
+  under the metadata key "state", the place in the data, the configuration, and the
+  hashes of what must not change. A checkpoint appears whole, by a rename; SHA256SUMS
+  (as sha256sum -c reads it) tells later damage.
 `

@@ -15,6 +15,7 @@ import (
 type trainOptions struct {
 	config string
 	sets   []string
+	resume string
 	dryRun bool
 	asJSON bool
 
@@ -31,13 +32,18 @@ configuration file says. The result goes to its output_dir: for an adapter a PEF
 directory, for a model a complete model directory; and metrics.jsonl beside it.
 The base is not changed.
 
+Every save_steps a checkpoint is written, from which a run that was stopped, by
+whatever, goes on with --resume auto, to the same bytes as if it had not been.
+SIGINT and SIGTERM write one as well; a second signal ends the run at once.
+
 Values come from --set first, then from SHIRA_* environment variables, from the
 file, and from the defaults last.`,
 		Args: arguments(0, 0, "no argument: the file goes after --config"),
 		Example: `  shira config init -o run.yaml
   shira train --config run.yaml --dry-run
+  shira train --config run.yaml --resume auto
   shira train --config run.yaml --set learning_rate=1e-3 --set output_dir=out/hot`,
-		Annotations: exits(fault.Malformed, fault.Incompatible, fault.Numerical, fault.Interrupted, fault.Terminated),
+		Annotations: exits(fault.Malformed, fault.Incompatible, fault.Locked, fault.Numerical, fault.Interrupted, fault.Terminated),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.config == "" {
 				return fault.New(fault.Usage, "", "want --config FILE").
@@ -47,6 +53,7 @@ file, and from the defaults last.`,
 		},
 	}
 	addConfigFlags(cmd, &o.config, &o.sets)
+	cmd.Flags().StringVar(&o.resume, "resume", "", "go on from a checkpoint: `auto|DIR`, auto being the newest in output_dir")
 	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "print what would be trained, and the memory it takes; write nothing")
 	cmd.Flags().BoolVar(&o.profile, "profile", false, "print the time by operator and the utilisation of this machine's peak")
 	addJSON(cmd, &o.asJSON)
@@ -54,6 +61,9 @@ file, and from the defaults last.`,
 }
 
 func runTrain(ctx context.Context, a *app, o trainOptions) error {
+	if o.resume != "" {
+		o.sets = append(o.sets, "resume_from_checkpoint="+o.resume)
+	}
 	r, err := a.loadConfig(o.config, o.sets)
 	if err != nil {
 		return err

@@ -6,9 +6,9 @@ import (
 	"shira/internal/fault"
 )
 
-// CreateLocked opens path for writing, made empty, and locks it until it is closed. A file that another process has
-// locked is left as it is, and the error is Locked.
-func CreateLocked(path string) (*os.File, error) {
+// OpenLocked opens path for reading and writing, made where it does not exist, and locks it until it is closed. A file that
+// another process has locked is a Locked error.
+func OpenLocked(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, Wrap(err, path, "write")
@@ -19,9 +19,5 @@ func CreateLocked(path string) (*os.File, error) {
 		return nil, fault.New(fault.Locked, path, "another process is writing here")
 	}
 	// A file system without locks is no reason not to work.
-	if err := f.Truncate(0); err != nil {
-		f.Close()
-		return nil, Wrap(err, path, "write")
-	}
 	return f, nil
 }

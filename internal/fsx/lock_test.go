@@ -1,6 +1,7 @@
 package fsx
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -8,16 +9,16 @@ import (
 	"shira/internal/fault"
 )
 
-func TestCreateLocked(t *testing.T) {
+func TestOpenLocked(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
-	f, err := CreateLocked(path)
+	f, err := OpenLocked(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := f.WriteString("mine"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := CreateLocked(path); fault.KindOf(err) != fault.Locked {
+	if _, err := OpenLocked(path); fault.KindOf(err) != fault.Locked {
 		t.Errorf("a second writer: %v", err)
 	}
 	if b, err := os.ReadFile(path); string(b) != "mine" || err != nil {
@@ -26,14 +27,14 @@ func TestCreateLocked(t *testing.T) {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if f, err = CreateLocked(path); err != nil {
+	if f, err = OpenLocked(path); err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err != nil || info.Size() != 0 {
-		t.Errorf("the old content is still there: %v", err)
+	if b, err := io.ReadAll(f); string(b) != "mine" || err != nil {
+		t.Errorf("opened again, the file holds %q, %v", b, err)
 	}
-	if _, err := CreateLocked(filepath.Join(path, "x")); fault.KindOf(err) != fault.Environment {
+	if _, err := OpenLocked(filepath.Join(path, "x")); fault.KindOf(err) != fault.Environment {
 		t.Errorf("below a file: %v", err)
 	}
 }

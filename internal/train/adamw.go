@@ -1,8 +1,11 @@
 package train
 
 import (
+	"errors"
 	"math"
 
+	"shira/internal/checkpoint"
+	"shira/internal/fault"
 	"shira/internal/kernel"
 	"shira/internal/nn"
 )
@@ -53,6 +56,40 @@ func (o *adamW) update(lr, scale float64) {
 			c.Step(value[lo:hi], grad[lo:hi], st.m[lo:hi], st.v[lo:hi])
 		})
 	}
+}
+
+// entries are the values and moments as a file holds them.
+func (o *adamW) entries() []checkpoint.Entry {
+	var list []checkpoint.Entry
+	for _, st := range o.state {
+		shape := []int{len(st.m)}
+		list = append(list,
+			checkpoint.Float32Entry(st.param.Name+valueSuffix, checkpoint.F32, shape, st.param.Value),
+			checkpoint.Float32Entry(st.param.Name+firstSuffix, checkpoint.F32, shape, st.m),
+			checkpoint.Float32Entry(st.param.Name+secondSuffix, checkpoint.F32, shape, st.v))
+	}
+	return list
+}
+
+// restore takes values and moments from a file that holds the entries after so many steps.
+func (o *adamW) restore(f *checkpoint.File, step int) error {
+	take := func(name string, into []float32) error {
+		t, ok := f.Lookup(name)
+		if !ok || t.DType != checkpoint.F32 || t.Len() != len(into) {
+			return fault.New(fault.Malformed, f.Path(), "no tensor %s of %d numbers in F32", fault.Quote(name), len(into))
+		}
+		_, err := t.Float32s(into[:0])
+		return err
+	}
+	for _, st := range o.state {
+		err := errors.Join(take(st.param.Name+valueSuffix, st.param.Value), take(st.param.Name+firstSuffix, st.m),
+			take(st.param.Name+secondSuffix, st.v))
+		if err != nil {
+			return err
+		}
+	}
+	o.step = step
+	return nil
 }
 
 // gradNorm returns the Euclidean norm of all gradients, summed in a fixed order.

@@ -6,10 +6,12 @@ import "shira/internal/nn"
 
 // Observer is told what happens during a run. Calls come from one goroutine, in order.
 type Observer interface {
-	Start(*Plan)     // once, before the first step
-	Step(StepInfo)   // after every optimizer step
-	Eval(EvalInfo)   // after every evaluation on the validation file
-	Notice(s string) // something the user should know, one line
+	Start(*Plan)      // once, before the first step
+	Resume(step int)  // after Start, where the run goes on after a step of an earlier one
+	Step(StepInfo)    // after every optimizer step
+	Eval(EvalInfo)    // after every evaluation on the validation file
+	Saved(dir string) // after every checkpoint
+	Notice(s string)  // something the user should know, one line
 }
 
 // StepInfo describes one optimizer step.
@@ -18,6 +20,7 @@ type StepInfo struct {
 	Loss            float64 // mean over the step's counted tokens, in nats
 	LearningRate    float64
 	GradNorm        float64 // before clipping
+	Epoch           float64 // passes over the training data so far
 	Tokens          int64   // tokens processed so far
 	TokensPerSecond float64 // of this step
 }
@@ -25,6 +28,7 @@ type StepInfo struct {
 // EvalInfo is one evaluation on the validation file; Step 0 is before training.
 type EvalInfo struct {
 	Step   int
+	Epoch  float64
 	Loss   float64 // mean over counted tokens, in nats
 	Tokens int64   // counted tokens
 }
@@ -33,8 +37,11 @@ type EvalInfo struct {
 type Result struct {
 	OutputDir           string   `json:"output_dir"`
 	Steps               int      `json:"steps"`
+	ResumedFrom         int      `json:"resumed_from,omitempty"` // the step that the run went on after
+	BestStep            int      `json:"best_step,omitempty"`    // of the lowest validation loss; with load_best_model_at_end the result
+	StoppedEarly        bool     `json:"stopped_early,omitempty"`
 	TrainLoss           float64  `json:"train_loss"` // of the last step
-	EvalLoss            *float64 `json:"eval_loss"`  // at the end; null without a validation file
+	EvalLoss            *float64 `json:"eval_loss"`  // of the result; null without a validation file
 	EvalLossBefore      *float64 `json:"eval_loss_before"`
 	TrainableParameters int64    `json:"trainable_parameters"`
 	TokensPerSecond     float64  `json:"tokens_per_second"` // mean over the steps

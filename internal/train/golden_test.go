@@ -30,6 +30,8 @@ type recorder struct {
 	steps   []StepInfo
 	evals   []EvalInfo
 	notices []string
+	resumed int
+	saved   []string
 	onStep  func(StepInfo)
 }
 
@@ -40,8 +42,10 @@ func (r *recorder) Step(s StepInfo) {
 		r.onStep(s)
 	}
 }
-func (r *recorder) Eval(e EvalInfo) { r.evals = append(r.evals, e) }
-func (r *recorder) Notice(s string) { r.notices = append(r.notices, s) }
+func (r *recorder) Eval(e EvalInfo)  { r.evals = append(r.evals, e) }
+func (r *recorder) Resume(step int)  { r.resumed = step }
+func (r *recorder) Saved(dir string) { r.saved = append(r.saved, dir) }
+func (r *recorder) Notice(s string)  { r.notices = append(r.notices, s) }
 
 // writeRows writes token rows as JSONL.
 func writeRows(t *testing.T, rows [][]int64) string {

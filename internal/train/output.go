@@ -1,7 +1,9 @@
 package train
 
 import (
+	"bytes"
 	"encoding/json"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -20,24 +22,44 @@ const (
 	openMetrics = "metrics.jsonl.part"
 )
 
+// writtenFiles are those that a run writes into its directory besides checkpoints.
+var writtenFiles = []string{adapter.TensorsFile, adapter.ConfigFile, checkpoint.ModelFile}
+
 // output is a run's directory.
 type output struct {
 	dir     string
 	metrics *os.File
+	text    []byte // what metrics holds
+
+	steps []StepInfo // what text says
+	evals []EvalInfo
 }
 
-// checkOutput refuses a directory that holds a result already, or one of another kind than cfg's, which overwriting would
-// leave beside the new one.
+// checkOutput refuses a directory that holds a result or checkpoints already, but for a run that goes on, or a result of
+// another kind than cfg's, which overwriting would leave beside the new one.
 func checkOutput(cfg *config.Train) error {
 	holds := func(name string) bool {
 		_, err := os.Lstat(filepath.Join(cfg.OutputDir, name))
 		return err == nil
 	}
-	for _, name := range []string{adapter.TensorsFile, checkpoint.ModelFile, checkpoint.IndexFile, metricsFile} {
+	resuming := cfg.ResumeFromCheckpoint != ""
+	results := []string{adapter.TensorsFile, checkpoint.ModelFile, checkpoint.IndexFile, metricsFile}
+	if resuming && holds(openMetrics) {
+		results = nil // the run was stopped while it wrote them, or they are those it was to replace
+	}
+	for _, name := range results {
 		if holds(name) && !cfg.OverwriteOutputDir {
 			return fault.New(fault.Usage, cfg.OutputDir, "the output directory holds a run already: %s", name).
 				WithHint("choose another output_dir, or set overwrite_output_dir: true")
 		}
+	}
+	steps, err := checkpoints(cfg.OutputDir)
+	if err != nil {
+		return err
+	}
+	if n := len(steps); n > 0 && !resuming && !cfg.OverwriteOutputDir {
+		return fault.New(fault.Usage, cfg.OutputDir, "the output directory holds the checkpoints of a run: the last is %s%d", checkpointPrefix, steps[n-1]).
+			WithHint("go on from there with --resume auto, or start over with overwrite_output_dir: true")
 	}
 	for _, other := range []struct {
 		full bool
@@ -55,7 +77,7 @@ func checkOutput(cfg *config.Train) error {
 	return nil
 }
 
-// openOutput makes the directory and starts the metrics.
+// openOutput makes the directory and locks it. Nothing that was there is changed yet.
 func openOutput(cfg *config.Train) (*output, error) {
 	if err := checkOutput(cfg); err != nil {
 		return nil, err
@@ -63,14 +85,29 @@ func openOutput(cfg *config.Train) (*output, error) {
 	if err := os.MkdirAll(cfg.OutputDir, 0o755); err != nil {
 		return nil, fsx.Wrap(err, cfg.OutputDir, "make the output directory")
 	}
-	f, err := fsx.CreateLocked(filepath.Join(cfg.OutputDir, openMetrics))
+	f, err := fsx.OpenLocked(filepath.Join(cfg.OutputDir, openMetrics))
 	if err != nil {
 		return nil, err
 	}
-	return &output{cfg.OutputDir, f}, nil
+	return &output{dir: cfg.OutputDir, metrics: f}, nil
 }
 
 func (o *output) close() { o.metrics.Close() }
+
+// restore makes the metrics those of text.
+func (o *output) restore(text []byte) error {
+	if err := o.metrics.Truncate(0); err != nil {
+		return fsx.Wrap(err, o.metrics.Name(), "write")
+	}
+	if _, err := o.metrics.WriteAt(text, 0); err != nil {
+		return fsx.Wrap(err, o.metrics.Name(), "write")
+	}
+	if _, err := o.metrics.Seek(int64(len(text)), io.SeekStart); err != nil {
+		return fsx.Wrap(err, o.metrics.Name(), "write")
+	}
+	o.text = text
+	return o.parse()
+}
 
 // finish gives the metrics their name, once the result is there.
 func (o *output) finish() error {
@@ -81,25 +118,34 @@ func (o *output) finish() error {
 	return fsx.Wrap(err, o.dir, "write "+metricsFile)
 }
 
+// stepLine and evalLine are the lines of metrics.jsonl.
+type stepLine struct {
+	Step            int     `json:"step"`
+	Loss            float64 `json:"loss"`
+	LearningRate    float64 `json:"learning_rate"`
+	GradNorm        float64 `json:"grad_norm"`
+	Epoch           float64 `json:"epoch"`
+	Tokens          int64   `json:"tokens"`
+	TokensPerSecond float64 `json:"tokens_per_second"`
+}
+
+type evalLine struct {
+	Step   int     `json:"step"`
+	Loss   float64 `json:"eval_loss"`
+	Epoch  float64 `json:"epoch"`
+	Tokens int64   `json:"eval_tokens"`
+}
+
 // step appends a step's line to metrics.jsonl.
 func (o *output) step(s StepInfo) error {
-	return o.line(struct {
-		Step            int     `json:"step"`
-		Loss            float64 `json:"loss"`
-		LearningRate    float64 `json:"learning_rate"`
-		GradNorm        float64 `json:"grad_norm"`
-		Tokens          int64   `json:"tokens"`
-		TokensPerSecond float64 `json:"tokens_per_second"`
-	}{s.Step, s.Loss, s.LearningRate, s.GradNorm, s.Tokens, s.TokensPerSecond})
+	o.steps = append(o.steps, s)
+	return o.line(stepLine{s.Step, s.Loss, s.LearningRate, s.GradNorm, s.Epoch, s.Tokens, s.TokensPerSecond})
 }
 
 // eval appends an evaluation's line to metrics.jsonl.
 func (o *output) eval(e EvalInfo) error {
-	return o.line(struct {
-		Step   int     `json:"step"`
-		Loss   float64 `json:"eval_loss"`
-		Tokens int64   `json:"eval_tokens"`
-	}{e.Step, e.Loss, e.Tokens})
+	o.evals = append(o.evals, e)
+	return o.line(evalLine{e.Step, e.Loss, e.Epoch, e.Tokens})
 }
 
 func (o *output) line(v any) error {
@@ -107,21 +153,53 @@ func (o *output) line(v any) error {
 	if err != nil {
 		return err
 	}
-	if _, err := o.metrics.Write(append(b, '\n')); err != nil {
+	b = append(b, '\n')
+	if _, err := o.metrics.Write(b); err != nil {
 		return fsx.Wrap(err, o.metrics.Name(), "write")
+	}
+	o.text = append(o.text, b...)
+	return nil
+}
+
+// parse reads steps and evals from text.
+func (o *output) parse() error {
+	o.steps, o.evals = nil, nil
+	for line := range bytes.Lines(o.text) {
+		var l struct {
+			stepLine
+			EvalLoss   *float64 `json:"eval_loss"`
+			EvalTokens int64    `json:"eval_tokens"`
+		}
+		if err := json.Unmarshal(line, &l); err != nil {
+			return fault.Wrap(fault.Malformed, metricsFile, err, "a line that is no object of metrics")
+		}
+		if l.EvalLoss != nil {
+			o.evals = append(o.evals, EvalInfo{Step: l.Step, Loss: *l.EvalLoss, Epoch: l.Epoch, Tokens: l.EvalTokens})
+			continue
+		}
+		o.steps = append(o.steps, StepInfo{Step: l.Step, Loss: l.Loss, LearningRate: l.LearningRate, GradNorm: l.GradNorm,
+			Epoch: l.Epoch, Tokens: l.Tokens, TokensPerSecond: l.TokensPerSecond})
 	}
 	return nil
 }
 
-// save writes the run's result durably: an adapter, or for full fine-tuning a complete model directory.
-func (o *output) save(s *session) error {
+// writeText writes a small file durably.
+func writeText(path string, text []byte) error {
+	return fsx.WriteFile(path, func(w io.Writer) error {
+		_, err := w.Write(text)
+		return err
+	})
+}
+
+// write writes the run's result to dir durably: an adapter, or for full fine-tuning a complete model directory.
+func (s *session) write(dir string) error {
 	if err := s.checkFinite(); err != nil {
 		return err
 	}
 	if s.cfg.Method == "full" {
-		return o.saveModel(s)
+		return s.writeModel(dir)
 	}
-	return s.adapter().Save(o.dir)
+	return s.adapter().Save(dir)
 }
 
 // checkFinite finds a trained value that the last update made infinite or NaN, or that the type it is stored in would: no loss
@@ -135,8 +213,8 @@ func (s *session) checkFinite() error {
 		}
 		for _, v := range values {
 			if !(math.Abs(float64(v)) <= limit) {
-				return fault.New(fault.Numerical, "", "after the last step a value of %s is %v, which %s does not hold", name, v, dtype).
-					WithHint("lower learning_rate (now %g); no result was written", s.cfg.LearningRate)
+				return fault.New(fault.Numerical, "", "a step made a value of %s %v, which %s does not hold", name, v, dtype).
+					WithHint("lower learning_rate (now %g); this state was not written", s.cfg.LearningRate)
 			}
 		}
 		return nil
@@ -186,8 +264,8 @@ func (s *session) adapter() *adapter.Adapter {
 	return a
 }
 
-// saveModel writes the trained weights in the base's types and order, beside copies of its configuration and tokenizer.
-func (o *output) saveModel(s *session) error {
+// writeModel writes the trained weights in the base's types and order, beside copies of its configuration and tokenizer.
+func (s *session) writeModel(dir string) error {
 	values := s.values()
 	var entries []checkpoint.Entry
 	for _, t := range s.model.Checkpoint.Tensors() {
@@ -200,9 +278,9 @@ func (o *output) saveModel(s *session) error {
 		if name == checkpoint.IndexFile { // what is written here is one file
 			continue
 		}
-		if err := s.model.Checkpoint.CopyCompanion(name, filepath.Join(o.dir, name)); err != nil {
+		if err := s.model.Checkpoint.CopyCompanion(name, filepath.Join(dir, name)); err != nil {
 			return err
 		}
 	}
-	return checkpoint.Write(filepath.Join(o.dir, checkpoint.ModelFile), entries, map[string]string{"format": "pt"})
+	return checkpoint.Write(filepath.Join(dir, checkpoint.ModelFile), entries, map[string]string{"format": "pt"})
 }

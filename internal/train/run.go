@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"shira/internal/config"
+	"shira/internal/data"
 	"shira/internal/eval"
 	"shira/internal/fault"
 	"shira/internal/kernel"
@@ -19,18 +20,23 @@ import (
 // evalTokens is how many tokens an evaluation looks at together.
 const evalTokens = 1024
 
-// Run trains as cfg says and writes the adapter or model to its output directory. When ctx is cancelled it stops after
-// the step it is in, and nothing but the metrics so far, metrics.jsonl.part, is written.
+// Run trains as cfg says and writes the adapter or model to its output directory. When ctx is cancelled it finishes the step
+// it is in and writes a checkpoint; the error, which wraps that of ctx, says how to go on.
 func Run(ctx context.Context, cfg *config.Train, obs Observer) (*Result, error) {
+	from, err := resumeFrom(cfg, obs)
+	if err != nil {
+		return nil, err
+	}
+	if from != nil {
+		defer from.close()
+	}
 	s, err := setUp(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
 	defer s.close()
-	if cfg.Method != "full" {
-		if s.fingerprint, err = s.model.Checkpoint.Fingerprint(); err != nil {
-			return nil, err
-		}
+	if s.fingerprint, err = s.model.Checkpoint.Fingerprint(); err != nil {
+		return nil, err
 	}
 	asked := cfg.GradientCheckpointing
 	machine, err := s.compile()
@@ -43,34 +49,24 @@ func Run(ctx context.Context, cfg *config.Train, obs Observer) (*Result, error) 
 		return nil, err
 	}
 	defer out.close()
+	t := newTrainer(s, obs, out, machine)
+	if s.valid != nil {
+		if t.scorer, err = eval.NewScorer(s.model.Decoder); err != nil {
+			return nil, err
+		}
+		defer t.scorer.Close()
+	}
 	obs.Start(s.plan())
 	if cfg.GradientCheckpointing != asked {
 		obs.Notice(fmt.Sprintf("gradient_checkpointing is on, to stay within max_memory: %g GiB", cfg.MaxMemory))
 	}
-	t := &trainer{session: s, obs: obs, out: out, machine: machine}
-	t.opt = newAdamW(machine.Params(), cfg.AdamBeta1, cfg.AdamBeta2, cfg.AdamEpsilon, cfg.WeightDecay, t.decays())
-	if s.valid != nil {
-		scorer, err := eval.NewScorer(s.model.Decoder)
-		if err != nil {
-			return nil, err
-		}
-		defer scorer.Close()
-		t.scorer = scorer
+	if err := t.begin(from); err != nil {
+		return nil, err
 	}
 	if err := t.loop(ctx); err != nil {
-		return nil, err
+		return nil, t.interrupted(ctx, err)
 	}
-	if err := out.finish(); err != nil {
-		return nil, err
-	}
-	t.result.OutputDir = cfg.OutputDir
-	t.result.TrainableParameters = s.trained()
-	t.result.ValidationCut = s.valid != nil && s.valid.Stats.Truncated > 0
-	t.result.PeakRSSBytes = procstat.PeakRSS()
-	if cfg.Profile {
-		t.result.Profile = t.profile()
-	}
-	return &t.result, nil
+	return t.end()
 }
 
 // trainer is the loop's state.
@@ -81,13 +77,82 @@ type trainer struct {
 	machine *nn.Machine
 	opt     *adamW
 	scorer  *eval.Scorer // nil without a validation file
+	rates   []float64    // of all steps
 
-	micro  []nn.Batch  // of one step; their memory is reused
-	sum    [][]float32 // gradients summed over micro-batches, nil without accumulation
-	tokens int64
-	result Result
+	progress
+	saved     int // step of the last checkpoint
+	trainLoss float64
+	resumed   int // step that the run went on after, 0 for none
+
+	micro []nn.Batch  // of one step; their memory is reused
+	sum   [][]float32 // gradients summed over micro-batches, nil without accumulation
 
 	profiled time.Duration // time of the steps since the machine's profile was reset
+}
+
+func newTrainer(s *session, obs Observer, out *output, machine *nn.Machine) *trainer {
+	t := &trainer{session: s, obs: obs, out: out, machine: machine, progress: progress{Evaluated: -1}}
+	t.opt = newAdamW(machine.Params(), s.cfg.AdamBeta1, s.cfg.AdamBeta2, s.cfg.AdamEpsilon, s.cfg.WeightDecay, t.decays())
+	for step := range s.steps {
+		t.rates = append(t.rates, rateAt(s.cfg, step, s.steps, s.warmup))
+	}
+	return t
+}
+
+// begin starts at the first step, or after that of a checkpoint.
+func (t *trainer) begin(from *saved) error {
+	if from == nil {
+		if err := t.out.sweep(true); err != nil {
+			return err
+		}
+		t.Loader = t.loader.State()
+		return t.out.restore(nil)
+	}
+	if err := t.resume(from); err != nil {
+		return err
+	}
+	t.resumed = t.Step
+	t.obs.Resume(t.Step)
+	return t.out.sweep(false)
+}
+
+// end writes the result, after the last step.
+func (t *trainer) end() (*Result, error) {
+	r := &Result{
+		OutputDir: t.cfg.OutputDir, Steps: t.Step, TrainLoss: t.trainLoss, EvalLoss: t.LossNow, EvalLossBefore: t.LossBefore,
+		TrainableParameters: t.trained(), TokensPerSecond: float64(t.Tokens) / t.Seconds, ResumedFrom: t.resumed,
+		BestStep: t.BestStep, StoppedEarly: t.Stopped,
+		ValidationCut: t.valid != nil && t.valid.Stats.Truncated > 0,
+	}
+	if best := t.keepBest(); best > 0 && best != t.Step {
+		if err := t.takeBest(); err != nil {
+			return nil, err
+		}
+		r.EvalLoss = t.BestLoss
+	}
+	if err := t.write(t.out.dir); err != nil {
+		return nil, err
+	}
+	if err := t.out.finish(); err != nil {
+		return nil, err
+	}
+	r.PeakRSSBytes = procstat.PeakRSS()
+	if t.cfg.Profile {
+		r.Profile = t.profile()
+	}
+	return r, nil
+}
+
+// interrupted saves a run that ctx has stopped. Other errors it returns as they are.
+func (t *trainer) interrupted(ctx context.Context, err error) error {
+	if ctx.Err() == nil || !errors.Is(err, ctx.Err()) || t.Step == 0 {
+		return err
+	}
+	if e := t.checkpoint(); e != nil {
+		return e
+	}
+	return fault.Wrap(fault.Interrupted, "", err, "stopped after step %d of %d", t.Step, t.steps).
+		WithHint("the run is saved as %s: go on with --resume auto", t.out.checkpointDir(t.Step))
 }
 
 // profile sums up where the time went.
@@ -111,54 +176,87 @@ func (t *trainer) decays() func(*nn.Param) bool {
 	return func(p *nn.Param) bool { return !vectors[p.Name] }
 }
 
+// loop takes the steps that are left. What is due after a step, also before the first, depends on t.progress alone, so that a
+// run that goes on does what the earlier one left undone.
 func (t *trainer) loop(ctx context.Context) error {
-	if err := t.evaluate(ctx, 0); err != nil {
-		return err
-	}
-	t.result.EvalLossBefore = t.result.EvalLoss
-	var busy time.Duration
-	for step := range t.steps {
+	for {
+		if t.evaluationDue() {
+			if err := t.evaluate(ctx); err != nil {
+				return err
+			}
+		}
+		if t.checkpointDue() {
+			if err := t.checkpoint(); err != nil {
+				return err
+			}
+		}
+		if t.Step == t.steps || t.Stopped {
+			return nil
+		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		start := time.Now()
-		info, err := t.step(step)
-		if err != nil {
+		if err := t.advance(); err != nil {
 			return err
 		}
-		spent := time.Since(start)
-		if step == 0 {
-			t.machine.ResetProfile()
-		} else {
-			t.profiled += spent
-		}
-		busy += spent
-		info.TokensPerSecond = float64(info.Tokens) / spent.Seconds()
-		t.tokens += info.Tokens
-		info.Tokens = t.tokens
-		t.result.Steps, t.result.TrainLoss = info.Step, info.Loss
-		t.obs.Step(info)
-		if info.Step%t.cfg.LoggingSteps == 0 || info.Step == t.steps {
-			if err := t.out.step(info); err != nil {
-				return err
-			}
-		}
-		if info.Step < t.steps && t.cfg.EvalSteps > 0 && info.Step%t.cfg.EvalSteps == 0 {
-			if err := t.evaluate(ctx, info.Step); err != nil {
-				return err
-			}
-		}
 	}
-	err := t.evaluate(ctx, t.steps)
-	if err != nil && ctx.Err() == nil {
+}
+
+// evaluationDue says whether the state after the last step is to be evaluated, and has not been.
+func (t *trainer) evaluationDue() bool {
+	if t.scorer == nil || t.Evaluated == t.Step {
+		return false
+	}
+	return t.Step == 0 || t.Step == t.steps || t.due(t.cfg.EvalStrategy, t.cfg.EvalSteps)
+}
+
+// checkpointDue says whether there is to be a checkpoint after the last step.
+func (t *trainer) checkpointDue() bool {
+	if t.Step == 0 {
+		return false
+	}
+	isBest := t.keepBest() == t.Step && t.Evaluated == t.Step
+	return isBest || t.cfg.SaveStrategy != config.StrategyNo && t.due(t.cfg.SaveStrategy, t.cfg.SaveSteps)
+}
+
+func (t *trainer) due(strategy string, every int) bool {
+	if strategy == config.StrategyEpoch {
+		return t.EpochEnd
+	}
+	return every > 0 && t.Step%every == 0
+}
+
+// advance takes a step and notes it.
+func (t *trainer) advance() error {
+	start := time.Now()
+	info, err := t.step(t.Step)
+	if err != nil {
 		return err
 	}
-	// All steps are done: what interrupts the last evaluation costs no result.
-	if err := errors.Join(err, t.out.save(t.session)); err != nil {
-		return err
+	spent := time.Since(start)
+	if t.Step == t.resumed { // the first step makes room for what follows
+		t.machine.ResetProfile()
+	} else {
+		t.profiled += spent
 	}
-	t.result.TokensPerSecond = float64(t.tokens) / busy.Seconds()
+	before := epochs(t.Loader, t.loader.Rows())
+	t.Step, t.trainLoss, t.Loader = info.Step, info.Loss, t.loader.State()
+	info.Epoch = epochs(t.Loader, t.loader.Rows())
+	t.EpochEnd = math.Floor(info.Epoch) > math.Floor(before)
+	t.Seconds += spent.Seconds()
+	info.TokensPerSecond = float64(info.Tokens) / spent.Seconds()
+	t.Tokens += info.Tokens
+	info.Tokens = t.Tokens
+	t.obs.Step(info)
+	if info.Step%t.cfg.LoggingSteps == 0 || info.Step == t.steps {
+		return t.out.step(info)
+	}
 	return nil
+}
+
+// epochs is how many passes over the rows a place in their stream lies after.
+func epochs(place data.State, rows int) float64 {
+	return float64(place.Epoch) + float64(place.Row)/float64(rows)
 }
 
 // step takes optimizer step number step, from 0.
@@ -183,11 +281,16 @@ func (t *trainer) step(step int) (StepInfo, error) {
 	if math.IsNaN(info.Loss+info.GradNorm) || math.IsInf(info.Loss+info.GradNorm, 0) {
 		return info, t.notFinite(info)
 	}
-	info.LearningRate = rateAt(t.cfg, step, t.steps, t.warmup)
+	info.LearningRate = t.rates[step]
 	t.opt.update(info.LearningRate, clipScale(info.GradNorm, t.cfg.MaxGradNorm))
+	t.sync()
+	return info, nil
+}
+
+// sync makes the trained values those that products read.
+func (t *trainer) sync() {
 	weights := t.model.Weights()
 	kernel.Parallel(len(weights), func(i int) { weights[i].Sync() })
-	return info, nil
 }
 
 // nextBatches takes the step's micro-batches from the loader and returns how many tokens count in all of them.
@@ -252,20 +355,37 @@ func (t *trainer) diverged(step, updates int, format string, args ...any) error 
 	return err.WithHint("lower learning_rate (now %g) or set max_grad_norm; no result was written", t.cfg.LearningRate)
 }
 
-// evaluate scores the validation file after the given step.
-func (t *trainer) evaluate(ctx context.Context, step int) error {
-	if t.scorer == nil {
-		return nil
-	}
+// evaluate scores the validation file after the last step.
+func (t *trainer) evaluate(ctx context.Context) error {
 	score, err := t.scorer.Score(ctx, t.valid, evalTokens)
 	if err != nil {
 		return err
 	}
 	if math.IsNaN(score.Loss) || math.IsInf(score.Loss, 0) {
-		return t.diverged(step, step, "the validation loss is %v", score.Loss)
+		return t.diverged(t.Step, t.Step, "the validation loss is %v", score.Loss)
 	}
-	info := EvalInfo{Step: step, Loss: score.Loss, Tokens: score.Tokens}
-	t.result.EvalLoss = &info.Loss
+	info := EvalInfo{Step: t.Step, Epoch: epochs(t.Loader, t.loader.Rows()), Loss: score.Loss, Tokens: score.Tokens}
+	t.Evaluated, t.LossNow = t.Step, &info.Loss
+	if t.Step == 0 {
+		t.LossBefore = &info.Loss
+	} else {
+		t.judge(info.Loss)
+	}
 	t.obs.Eval(info)
 	return t.out.eval(info)
+}
+
+// judge compares a validation loss with the best so far. As in Hugging Face's EarlyStoppingCallback, one that is better by
+// no more than the threshold is the best but counts as a miss.
+func (t *trainer) judge(loss float64) {
+	better := t.BestLoss == nil || loss < *t.BestLoss
+	if better && (t.BestLoss == nil || *t.BestLoss-loss > t.cfg.EarlyStoppingThreshold) {
+		t.Misses = 0
+	} else {
+		t.Misses++
+	}
+	if better {
+		t.BestLoss, t.BestStep = &loss, t.Step
+	}
+	t.Stopped = t.cfg.EarlyStoppingPatience > 0 && t.Misses >= t.cfg.EarlyStoppingPatience
 }

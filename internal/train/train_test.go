@@ -368,23 +368,6 @@ func TestLastStepDiverges(t *testing.T) {
 	}
 }
 
-// TestInterruptedLastEvaluation wants the result of a run whose steps are all done.
-func TestInterruptedLastEvaluation(t *testing.T) {
-	cfg := tinyConfig(t, checkpoint.F32)
-	ctx, cancel := context.WithCancel(context.Background())
-	rec := &recorder{onStep: func(s StepInfo) {
-		if s.Step == s.Steps {
-			cancel()
-		}
-	}}
-	if _, err := Run(ctx, cfg, rec); !errors.Is(err, context.Canceled) {
-		t.Fatal(err)
-	}
-	if _, err := adapter.Load(cfg.OutputDir); err != nil {
-		t.Error(err)
-	}
-}
-
 // TestRunAfterFailure wants a directory that holds no result to be no obstacle.
 func TestRunAfterFailure(t *testing.T) {
 	cfg := tinyConfig(t, checkpoint.F32)

@@ -1,0 +1,341 @@
+package train
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"shira/internal/adapter"
+	"shira/internal/checkpoint"
+	"shira/internal/config"
+	"shira/internal/fault"
+)
+
+// resumable is a run in which everything that a resumed run depends on takes part. Its paths are relative: they are part
+// of what it writes.
+func resumable(t *testing.T, method, compute string) *config.Train {
+	t.Helper()
+	cfg := tinyConfig(t, checkpoint.F32)
+	t.Chdir(filepath.Dir(cfg.ModelNameOrPath))
+	cfg.ModelNameOrPath, cfg.TrainFile, cfg.ValidationFile = "base", "verse.jsonl", "verse.jsonl"
+	cfg.Method, cfg.ComputeDType = method, compute
+	cfg.Packing, cfg.BatchSize, cfg.GradientAccumulationSteps = false, 2, 2
+	cfg.MaxSteps, cfg.EvalSteps, cfg.SaveSteps, cfg.SaveTotalLimit = 7, 3, 2, 2
+	cfg.LRSchedulerType, cfg.WarmupSteps, cfg.WeightDecay = "cosine", 2, 0.01
+	return cfg
+}
+
+// results are the files of a run's directory that must not depend on whether it was interrupted.
+func results(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	for _, name := range []string{adapter.TensorsFile, adapter.ConfigFile, checkpoint.ModelFile, metricsFile} {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+		files[name] = regexp.MustCompile(`"tokens_per_second":[^}]*`).ReplaceAllString(string(b), "")
+	}
+	if files[metricsFile] == "" || files[adapter.TensorsFile]+files[checkpoint.ModelFile] == "" {
+		t.Fatalf("no result in %s", dir)
+	}
+	return files
+}
+
+func sameResults(t *testing.T, what string, got, want map[string]string) {
+	t.Helper()
+	for name := range want {
+		if got[name] != want[name] {
+			t.Errorf("%s: %s is another", what, name)
+			if name == metricsFile {
+				t.Logf("got\n%swant\n%s", got[name], want[name])
+			}
+		}
+	}
+}
+
+// TestKilledAtEveryStep takes a copy of the directory during each step, as a killed process would leave it, and has a run go
+// on from there.
+func TestKilledAtEveryStep(t *testing.T) {
+	for _, c := range []struct{ method, compute string }{
+		{"shira", config.Float32}, {"shira", config.BFloat16}, {"full", config.Float32}, {"full", config.BFloat16},
+	} {
+		t.Run(c.method+" "+c.compute, func(t *testing.T) {
+			cfg := resumable(t, c.method, c.compute)
+			rec := &recorder{onStep: func(s StepInfo) {
+				if err := os.CopyFS(fmt.Sprintf("killed-%d", s.Step), os.DirFS(cfg.OutputDir)); err != nil {
+					t.Error(err)
+				}
+			}}
+			if _, err := Run(context.Background(), cfg, rec); err != nil {
+				t.Fatal(err)
+			}
+			want := results(t, cfg.OutputDir)
+			for step := 1; step <= cfg.MaxSteps; step++ {
+				next := *cfg
+				next.OutputDir, next.ResumeFromCheckpoint = fmt.Sprintf("killed-%d", step), config.ResumeAuto
+				res, rec := mustRun(t, &next)
+				if from := (step - 1) / 2 * 2; res.ResumedFrom != from || rec.resumed != from {
+					t.Errorf("killed in step %d: went on after step %d, want %d", step, res.ResumedFrom, from)
+				}
+				sameResults(t, next.OutputDir, results(t, next.OutputDir), want)
+				if left, _ := checkpoints(next.OutputDir); fmt.Sprint(left) != "[4 6]" {
+					t.Errorf("killed in step %d: checkpoints %v", step, left)
+				}
+			}
+		})
+	}
+}
+
+// TestInterrupted stops a run after each step, and has it go on until it is done. An evaluation that was interrupted is made up
+// for.
+func TestInterrupted(t *testing.T) {
+	cfg := resumable(t, "shira", config.Float32)
+	mustRun(t, cfg)
+	want := results(t, cfg.OutputDir)
+	cfg.OutputDir, cfg.SaveStrategy, cfg.ResumeFromCheckpoint = "stopped", config.StrategyNo, config.ResumeAuto
+	for step := 1; step <= cfg.MaxSteps; step++ {
+		ctx, cancel := context.WithCancel(context.Background())
+		_, err := Run(ctx, cfg, &recorder{onStep: func(StepInfo) { cancel() }})
+		if !errors.Is(err, context.Canceled) || !strings.Contains(fault.HintOf(err), fmt.Sprintf("stopped/checkpoint-%d: go on", step)) {
+			t.Fatalf("step %d: %v (hint %q)", step, err, fault.HintOf(err))
+		}
+	}
+	mustRun(t, cfg)
+	sameResults(t, "a run in seven parts", results(t, cfg.OutputDir), want)
+}
+
+func TestResumeByName(t *testing.T) {
+	cfg := resumable(t, "shira", config.Float32)
+	mustRun(t, cfg)
+	want := results(t, cfg.OutputDir)
+	next := *cfg
+	next.ResumeFromCheckpoint, next.OutputDir = filepath.Join(cfg.OutputDir, "checkpoint-4"), "elsewhere"
+	next.Threads, next.SaveSteps, next.GradientCheckpointing = 1, 1, true
+	mustRun(t, &next)
+	sameResults(t, "from a checkpoint by name", results(t, next.OutputDir), want)
+	// The checkpoint is an adapter as any other.
+	if _, err := adapter.Load(next.ResumeFromCheckpoint); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestResumeErrors(t *testing.T) {
+	cfg := resumable(t, "shira", config.Float32)
+	cfg.SaveTotalLimit = 0
+	mustRun(t, cfg)
+	dir := filepath.Join(cfg.OutputDir, "checkpoint-4")
+	for name, c := range map[string]struct {
+		spoil func(t *testing.T, c *config.Train)
+		kind  fault.Kind
+		text  string
+	}{
+		"not there": {func(_ *testing.T, c *config.Train) { c.ResumeFromCheckpoint = "gone" }, fault.Environment, "gone: "},
+		"not a checkpoint": {func(_ *testing.T, c *config.Train) { c.ResumeFromCheckpoint = "base" }, fault.Malformed,
+			"is no whole checkpoint: it has no SHA256SUMS"},
+		"configuration": {func(_ *testing.T, c *config.Train) { c.Seed, c.WeightDecay = 1, 0 }, fault.Incompatible,
+			"weight_decay was 0.01, is 0; seed was 42, is 1"},
+		"schedule": {func(_ *testing.T, c *config.Train) { c.LearningRate *= 2 }, fault.Incompatible,
+			"the learning rates of the steps taken are others: in step 4 it was"},
+		"fewer steps": {func(_ *testing.T, c *config.Train) { c.MaxSteps = 3 }, fault.Incompatible, "the run has 3 steps, the checkpoint is after step 4"},
+		"training data": {func(t *testing.T, c *config.Train) {
+			c.TrainFile = "other.jsonl"
+			write(t, c.TrainFile, strings.ReplaceAll(verse, "cat", "bat"))
+		}, fault.Incompatible, "the training data changed"},
+		"validation data": {func(t *testing.T, c *config.Train) {
+			c.ValidationFile = "other.jsonl"
+			write(t, c.ValidationFile, strings.ReplaceAll(verse, "cat", "bat"))
+		}, fault.Incompatible, "the validation data changed"},
+		"damaged state": {func(t *testing.T, c *config.Train) { damage(t, filepath.Join(dir, stateFile)) }, fault.Malformed,
+			stateFile + ": is damaged"},
+		"no metrics": {func(t *testing.T, c *config.Train) {
+			if err := os.Remove(filepath.Join(dir, metricsFile)); err != nil {
+				t.Fatal(err)
+			}
+		}, fault.Malformed, "it has no metrics.jsonl"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := os.CopyFS("backup", os.DirFS(dir)); err != nil {
+				t.Fatal(err)
+			}
+			defer func() {
+				if err := errors.Join(os.RemoveAll(dir), os.Rename("backup", dir)); err != nil {
+					t.Fatal(err)
+				}
+			}()
+			next := *cfg
+			next.OutputDir, next.ResumeFromCheckpoint = "new", dir
+			c.spoil(t, &next)
+			_, err := Run(context.Background(), &next, &recorder{})
+			if err == nil || fault.KindOf(err) != c.kind || !strings.Contains(err.Error(), c.text) {
+				t.Errorf("%v (kind %d), want kind %d and %q", err, fault.KindOf(err), c.kind, c.text)
+			}
+		})
+	}
+	// Data of the same content may lie elsewhere, and a schedule may go on longer where its rates stay the same.
+	write(t, "moved.jsonl", verse)
+	next := *cfg
+	next.OutputDir, next.ResumeFromCheckpoint, next.TrainFile = "new", dir, "moved.jsonl"
+	mustRun(t, &next)
+	sameResults(t, "from data that moved", results(t, "new"), results(t, cfg.OutputDir))
+}
+
+// TestLongerRun goes on with more steps than were asked for at first.
+func TestLongerRun(t *testing.T) {
+	cfg := resumable(t, "shira", config.Float32)
+	cfg.LRSchedulerType, cfg.ValidationFile, cfg.EvalSteps = "constant", "", 0
+	mustRun(t, cfg)
+	next := *cfg
+	next.MaxSteps, next.ResumeFromCheckpoint, next.OverwriteOutputDir = 11, config.ResumeAuto, true
+	res, _ := mustRun(t, &next)
+	if res.ResumedFrom != 6 || res.Steps != 11 {
+		t.Errorf("%+v", res)
+	}
+	whole := next
+	whole.OutputDir, whole.ResumeFromCheckpoint = "whole", ""
+	mustRun(t, &whole)
+	sameResults(t, "a longer run", results(t, next.OutputDir), results(t, whole.OutputDir))
+}
+
+// TestDamagedCheckpoint wants auto to go on from the newest one that is whole.
+func TestDamagedCheckpoint(t *testing.T) {
+	cfg := resumable(t, "shira", config.Float32)
+	cfg.SaveTotalLimit = 0
+	mustRun(t, cfg)
+	want := results(t, cfg.OutputDir)
+	damage(t, filepath.Join(cfg.OutputDir, "checkpoint-6", stateFile))
+	cfg.ResumeFromCheckpoint, cfg.OverwriteOutputDir = config.ResumeAuto, true
+	_, rec := mustRun(t, cfg)
+	if rec.resumed != 4 || len(rec.notices) != 1 || !strings.Contains(rec.notices[0], "checkpoint-6") {
+		t.Errorf("went on after step %d, notices %q", rec.resumed, rec.notices)
+	}
+	sameResults(t, "after damage", results(t, cfg.OutputDir), want)
+}
+
+// TestCheckpointsStay wants a new run to leave those of another alone, unless it may overwrite them.
+func TestCheckpointsStay(t *testing.T) {
+	cfg := resumable(t, "shira", config.Float32)
+	ctx, cancel := context.WithCancel(context.Background())
+	if _, err := Run(ctx, cfg, &recorder{onStep: func(StepInfo) { cancel() }}); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if _, err := Run(context.Background(), cfg, &recorder{}); fault.KindOf(err) != fault.Usage || !strings.Contains(fault.HintOf(err), "--resume auto") {
+		t.Errorf("a new run: %v", err)
+	}
+	// What a killed process leaves unfinished goes.
+	unfinished := filepath.Join(cfg.OutputDir, "checkpoint-2.tmp-abc")
+	if err := os.Mkdir(unfinished, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cfg.OverwriteOutputDir = true
+	if res, _ := mustRun(t, cfg); res.ResumedFrom != 0 {
+		t.Errorf("%+v", res)
+	}
+	if _, err := os.Stat(unfinished); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s is still there: %v", unfinished, err)
+	}
+	if left, _ := checkpoints(cfg.OutputDir); fmt.Sprint(left) != "[4 6]" {
+		t.Errorf("checkpoints %v", left)
+	}
+}
+
+// TestBestModel wants the state of the lowest validation loss, also where its checkpoint is an old one, and an early end.
+func TestBestModel(t *testing.T) {
+	cfg := resumable(t, "shira", config.Float32)
+	cfg.EvalSteps, cfg.SaveStrategy, cfg.SaveTotalLimit, cfg.MaxSteps = 1, config.StrategyNo, 1, 40
+	cfg.LoadBestModelAtEnd, cfg.LRSchedulerType, cfg.LearningRate = true, "constant", 0.1
+	cfg.ValidationFile = "other.jsonl" // of which the training data say less and less
+	write(t, cfg.ValidationFile, `{"text": "zebras! JUMP, quick?"}`)
+	res, rec := mustRun(t, cfg)
+	best := rec.evals[1]
+	for _, e := range rec.evals[1:] {
+		if e.Loss < best.Loss {
+			best = e
+		}
+	}
+	if res.BestStep != best.Step || *res.EvalLoss != best.Loss || best.Step == res.Steps {
+		t.Fatalf("best step %d, loss %v; want %+v, not the last", res.BestStep, *res.EvalLoss, best)
+	}
+	shorter := *cfg
+	shorter.OutputDir, shorter.MaxSteps = "shorter", best.Step
+	mustRun(t, &shorter)
+	sameAdapter(t, shorter.OutputDir, cfg.OutputDir)
+
+	early := *cfg
+	early.OutputDir, early.EarlyStoppingPatience = "early", 2
+	res, rec = mustRun(t, &early)
+	last := len(rec.evals) - 1
+	if !res.StoppedEarly || res.Steps == cfg.MaxSteps || rec.evals[last].Step != res.Steps {
+		t.Errorf("%+v", res)
+	}
+	// Interrupted on the way, it ends in the same way.
+	stopped := early
+	stopped.OutputDir, stopped.ResumeFromCheckpoint = "stopped", config.ResumeAuto
+	ctx, cancel := context.WithCancel(context.Background())
+	if _, err := Run(ctx, &stopped, &recorder{onStep: func(s StepInfo) {
+		if s.Step == res.Steps-1 {
+			cancel()
+		}
+	}}); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	again, _ := mustRun(t, &stopped)
+	if again.Steps != res.Steps || again.BestStep != res.BestStep {
+		t.Errorf("%+v, want %+v", again, res)
+	}
+	sameResults(t, "interrupted", results(t, "stopped"), results(t, "early"))
+}
+
+func sameAdapter(t *testing.T, a, b string) {
+	t.Helper()
+	x, err := os.ReadFile(filepath.Join(a, adapter.TensorsFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if y, err := os.ReadFile(filepath.Join(b, adapter.TensorsFile)); err != nil || !bytes.Equal(x, y) {
+		t.Errorf("the adapters of %s and %s differ (%v)", a, b, err)
+	}
+}
+
+// TestJudge follows Hugging Face's EarlyStoppingCallback.
+func TestJudge(t *testing.T) {
+	cfg := config.Defaults()
+	cfg.EarlyStoppingPatience, cfg.EarlyStoppingThreshold = 2, 0.1
+	tr := &trainer{session: &session{cfg: &cfg}}
+	for i, c := range []struct {
+		loss    float64
+		best    int
+		misses  int
+		stopped bool
+	}{{3, 1, 0, false}, {2.95, 2, 1, false}, {2.8, 3, 0, false}, {2.9, 3, 1, false}, {2.75, 5, 2, true}} {
+		tr.Step = i + 1
+		tr.judge(c.loss)
+		if tr.BestStep != c.best || tr.Misses != c.misses || tr.Stopped != c.stopped {
+			t.Errorf("evaluation %d: %+v, want %+v", i+1, tr.progress, c)
+		}
+	}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// damage flips a bit in the last bytes of a file.
+func damage(t *testing.T, path string) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)-5] ^= 1
+	write(t, path, string(b))
+}

@@ -11,6 +11,8 @@ import (
 	"hash"
 	"slices"
 	"strings"
+
+	"shira/internal/checkpoint"
 )
 
 // Adapter is a trained adapter, whole in memory.
@@ -34,12 +36,21 @@ type Delta interface {
 	// Parameters returns the number of trained values.
 	Parameters() int
 
+	// Norm returns the Frobenius norm of ΔW or, where that depends on the base, of the change of the direction alone.
+	Norm() float64
+
 	// Rows writes rows [first, first+n) of ΔW to dst; base has those rows of W. Both are n×in and must not overlap. The
 	// shape must be known. A row's values do not depend on first and n. Calls may run beside each other.
 	Rows(dst, base []float32, first, n int)
 
+	// belongs says why d cannot be a delta of an adapter with configuration c, nil when it can.
+	belongs(c *Config) error
+
 	// validate finds entries that cannot be applied to any weight. A value that is not finite is a Numerical error.
 	validate() error
+
+	// tensors returns what goes into a file. The names say the method.
+	tensors() []checkpoint.Entry
 
 	// digest feeds everything that determines the delta to h.
 	digest(h hash.Hash)

@@ -37,13 +37,18 @@ func TestSaveRefusesBrokenDeltas(t *testing.T) {
 	}
 }
 
-func TestSaveRefusesUnknownMethods(t *testing.T) {
+func TestSaveRefusesOtherMethods(t *testing.T) {
 	a := sample(t)
-	a.Config.Method = "dora"
-	dir := filepath.Join(t.TempDir(), "out")
-	wantError(t, a.Save(dir), fault.Incompatible, `method "dora" is not supported`, "")
-	if _, err := os.Stat(dir); err == nil {
-		t.Error("the directory was made")
+	for method, want := range map[string]string{
+		"vera": `method "vera" is not supported: want shira, lora`, "dora": `the delta is one of method shira, not "dora"`,
+		"shira-dora": `not "shira-dora"`,
+	} {
+		a.Config.Method, a.Config.R = method, 1
+		dir := filepath.Join(t.TempDir(), "out")
+		wantError(t, a.Save(dir), fault.Incompatible, want, "")
+		if _, err := os.Stat(dir); err == nil {
+			t.Error("the directory was made")
+		}
 	}
 }
 

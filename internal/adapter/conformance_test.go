@@ -6,21 +6,74 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 )
 
-// fresh has an untrained delta of each method, over a weight of shape (testOut, testIn).
+// fresh has an untrained delta of each method, over a weight of shape (testOut, testIn) that ramp returns.
 var fresh = map[string]func(module string) Delta{
-	"shira": func(module string) Delta { return NewSparse(module, testOut, testIn, []int64{0, 7, 9, 10, 53}) },
+	"shira":  func(module string) Delta { return NewSparse(module, testOut, testIn, []int64{0, 7, 9, 10, 53}) },
+	"lora":   func(module string) Delta { return lowRank(module, testAlpha/testRank, false) },
+	"rslora": func(module string) Delta { return lowRank(module, testAlpha/2, false) },
+	"dora":   func(module string) Delta { return lowRank(module, testAlpha/testRank, true) },
+	"shira-dora": func(module string) Delta {
+		return &ShiraDora{S: NewSparse(module, testOut, testIn, []int64{0, 7, 9, 10, 53}), Magnitude: norms()}
+	},
 }
 
 // trained fills a delta of each method with values.
 var trained = map[string]func(Delta){
-	"shira": func(d Delta) {
-		for k := range d.(*Sparse).Values {
-			d.(*Sparse).Values[k] = float32(k) - 1.5
-		}
-	},
+	"shira":      func(d Delta) { fill(d.(*Sparse).Values) },
+	"lora":       func(d Delta) { fill(d.(*LowRank).B) },
+	"rslora":     func(d Delta) { fill(d.(*LowRank).B) },
+	"dora":       func(d Delta) { fill(d.(*LowRank).B); fill(d.(*LowRank).Magnitude) },
+	"shira-dora": func(d Delta) { fill(d.(*ShiraDora).S.Values); fill(d.(*ShiraDora).Magnitude) },
+}
+
+const (
+	testRank  = 4
+	testAlpha = 6.0
+)
+
+// lowRank returns an untrained delta: B is zero, and a magnitude that of ramp.
+func lowRank(module string, scale float32, directed bool) *LowRank {
+	l := &LowRank{
+		Name: module, Out: testOut, In: testIn, R: testRank, A: gauss(testRank*testIn, 5), B: make([]float32, testOut*testRank),
+		Alpha: testAlpha, Scale: scale,
+	}
+	if directed {
+		l.Magnitude = norms()
+	}
+	return l
+}
+
+// norms returns the norms of the rows of ramp.
+func norms() []float32 {
+	w, n := ramp(), make([]float32, testOut)
+	for row := range n {
+		n[row] = RowNorm(w[row*testIn:(row+1)*testIn], nil)
+	}
+	return n
+}
+
+func fill(values []float32) {
+	for k := range values {
+		values[k] = float32(k) - 1.5
+	}
+}
+
+// configOf returns a configuration that goes with the samples of a method.
+func configOf(method string) Config {
+	c := Config{Method: method, TargetModules: []string{"q_proj", "a&b"}, BaseFingerprint: "f"}
+	if strings.Contains(method, "shira") {
+		c.Mask, c.Density = "wm", 0.09
+	} else {
+		c.R, c.Alpha, c.UseRSLoRA, c.Dropout = 9, 1, method == "rslora", 0.05
+		c.RankPattern = Overrides{{"layers.1", 2}, {`layers\.[0-9]\..*`, testRank}, {"q_proj", 7}}
+		c.AlphaPattern = Overrides{{"self_attn.(q|k)_proj", testAlpha}}
+		c.Layers = []int{0, 3}
+	}
+	return c
 }
 
 // TestMethods holds every method of the table to what the rest of the program relies on.
@@ -34,18 +87,18 @@ func TestMethods(t *testing.T) {
 			if out, in := d.Shape(); d.Module() != testModule || out != testOut || in != testIn {
 				t.Errorf("sample is %s of shape (%d, %d)", d.Module(), out, in)
 			}
-			if w := added(d, 1); !slices.Equal(w, added(d, 0)) {
+			if w := added(d, 1); !slices.Equal(w, ramp()) {
 				t.Error("an untrained delta changes the weight")
 			}
 			trained[m.Name](d)
-			base := added(d, 0)
-			if slices.Equal(added(d, 1), base) {
+			if slices.Equal(added(d, 1), ramp()) {
 				t.Error("a trained delta changes nothing")
 			}
-			if w := ramp(); !slices.Equal(w, base) {
-				t.Error("weight 0 changes the weight")
+			if !slices.Equal(added(d, 0), ramp()) {
+				t.Error("strength 0 changes the weight")
 			}
-			entriesEqualAddTo(t, d)
+			entriesEqualRows(t, d)
+			blocksEqualRows(t, d)
 			roundTrip(t, m, d)
 		})
 	}
@@ -66,40 +119,58 @@ func added(d Delta, weight float32) []float32 {
 	return w
 }
 
-// entriesEqualAddTo checks that Row and AddTo describe one delta.
-func entriesEqualAddTo(t *testing.T, d Delta) {
+// entriesEqualRows checks that Row and Rows describe one delta, where it is sparse.
+func entriesEqualRows(t *testing.T, d Delta) {
 	t.Helper()
 	s, ok := d.(Entries)
 	if !ok {
 		return
 	}
-	w, n := ramp(), 0
+	sum, n := make([]float32, testOut*testIn), 0
 	for row := range testOut {
 		cols, values := s.Row(row)
 		if len(cols) != len(values) || !slices.IsSorted(cols) {
 			t.Fatalf("row %d: columns %v, values %v", row, cols, values)
 		}
 		for k, col := range cols {
-			w[row*testIn+int(col)] += values[k]
+			sum[row*testIn+int(col)] = values[k]
 			n++
 		}
 	}
-	if !slices.Equal(w, added(d, 1)) {
-		t.Error("Row and AddTo disagree")
+	if !slices.Equal(sum, rows(d, 0, testOut)) {
+		t.Error("Row and Rows disagree")
 	}
 	if n != s.Parameters() {
 		t.Errorf("rows have %d entries of %d", n, s.Parameters())
 	}
 }
 
+// blocksEqualRows checks that a row's values do not depend on those computed with it.
+func blocksEqualRows(t *testing.T, d Delta) {
+	t.Helper()
+	whole := rows(d, 0, testOut)
+	for first := range testOut {
+		for n := 1; first+n <= testOut; n++ {
+			if !slices.Equal(rows(d, first, n), whole[first*testIn:(first+n)*testIn]) {
+				t.Fatalf("rows %d to %d differ from those of the whole", first, first+n)
+			}
+		}
+	}
+}
+
+// rows returns rows of d over ramp, in memory that held something else.
+func rows(d Delta, first, n int) []float32 {
+	dst := make([]float32, n*testIn)
+	fill(dst)
+	d.Rows(dst, ramp()[first*testIn:(first+n)*testIn], first, n)
+	return dst
+}
+
 // roundTrip checks that save, load and save give the same bytes, and that a file and a directory are the same adapter.
 func roundTrip(t *testing.T, m Method, d Delta) {
 	t.Helper()
 	dir := t.TempDir()
-	a := &Adapter{
-		Config: Config{Method: m.Name, Mask: "wm", Density: 0.09, TargetModules: []string{"q_proj", "a&b"}, BaseFingerprint: "f"},
-		Deltas: []Delta{d},
-	}
+	a := &Adapter{Config: configOf(m.Name), Deltas: []Delta{d}}
 	must(t, a.Save(filepath.Join(dir, "1")))
 	must(t, a.SaveFile(filepath.Join(dir, "alone.st")))
 	one, err := Load(filepath.Join(dir, "1"))

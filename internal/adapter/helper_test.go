@@ -142,3 +142,12 @@ func must(t testing.TB, err error) {
 		t.Fatal(err)
 	}
 }
+
+// replaceOnce returns text with the first old, which must be there, replaced.
+func replaceOnce(t *testing.T, text, old, new string) string {
+	t.Helper()
+	if !strings.Contains(text, old) {
+		t.Fatalf("%s lacks %s", text, old)
+	}
+	return strings.Replace(text, old, new, 1)
+}

@@ -62,3 +62,12 @@ func (o object) get(key string, v any, err *error) {
 		*err = fmt.Errorf("%s: %w", key, e)
 	}
 }
+
+// set reports whether the key has a value that says anything: not null, false, zero or empty.
+func (o object) set(key string) bool {
+	switch string(bytes.TrimSpace(o[key])) {
+	case "", "null", "false", "0", `""`, "[]", "{}":
+		return false
+	}
+	return true
+}

@@ -88,18 +88,23 @@ func read(path string, f *checkpoint.File, configPath string, peft *peftConfig) 
 		if m, err = methodByName(f.Path(), a.Config.Method); err != nil {
 			return nil, err
 		}
-	case peft != nil:
-		if m = methodByPEFTType(peft.Type); m == nil {
-			return nil, unsupported(configPath, peft.Type, f.Tensors())
+		if err := m.dialect.check(&a.Config); err != nil {
+			return nil, fault.Wrap(fault.Malformed, f.Path(), err, "metadata %q", metadataKey)
 		}
-		a.Config = peft.config(m.Name)
+	case peft != nil:
+		if m = peft.method; m == nil || !m.owns(f.Tensors()) {
+			if err := mismatch(configPath, peft, f.Tensors()); err != nil {
+				return nil, err
+			}
+		}
+		a.Config = peft.Config
 	default:
 		return nil, fault.New(fault.Incompatible, path, "no configuration: neither metadata %q in the file nor %s beside it",
 			metadataKey, ConfigFile).WithHint("give the PEFT directory that holds both %s and %s", TensorsFile, ConfigFile)
 	}
 
 	var p problems
-	a.Deltas = m.readAll(f.Tensors(), known, &p)
+	a.Deltas = m.readAll(f.Tensors(), &a.Config, known, &p)
 	if err := p.err(path, "the adapter is not usable"); err != nil {
 		return nil, err
 	}
@@ -118,7 +123,7 @@ func read(path string, f *checkpoint.File, configPath string, peft *peftConfig) 
 }
 
 // readAll returns the deltas of all tensors, sorted by module.
-func (m *Method) readAll(tensors []checkpoint.Tensor, known shapes, p *problems) []Delta {
+func (m *Method) readAll(tensors []checkpoint.Tensor, c *Config, known shapes, p *problems) []Delta {
 	parts := map[string]map[string]checkpoint.Tensor{}
 	for _, t := range tensors {
 		module, suffix, ok := m.splitKey(t.Name)
@@ -145,7 +150,7 @@ func (m *Method) readAll(tensors []checkpoint.Tensor, known shapes, p *problems)
 			p.add("%s: the file's configuration does not say its shape", fault.Quote(module))
 			continue
 		}
-		if d := m.read(module, parts[module], known, p); d != nil {
+		if d := m.read(module, parts[module], c, known, p); d != nil {
 			deltas = append(deltas, d)
 		}
 	}
@@ -167,17 +172,19 @@ func (known shapes) without(parts map[string]map[string]checkpoint.Tensor) []str
 	return missing
 }
 
-// unsupported explains a peft_type that has no method, and says so when the tensors are those of a method there is.
-func unsupported(path, peftType string, tensors []checkpoint.Tensor) error {
+// mismatch explains a peft_type that has no method, or tensors that are those of another. It returns nil for a type that is
+// supported and tensors that are of no method at all.
+func mismatch(path string, peft *peftConfig, tensors []checkpoint.Tensor) error {
 	for i := range methods {
-		for _, t := range tensors {
-			if _, _, ok := methods[i].splitKey(t.Name); ok {
-				return fault.New(fault.Incompatible, path, "peft_type is %s, but the tensors are those of method %s",
-					fault.Quote(peftType), methods[i].Name)
-			}
+		if methods[i].owns(tensors) {
+			return fault.New(fault.Incompatible, path, "peft_type is %s, but the tensors are those of method %s",
+				fault.Quote(peft.Type), methods[i].Name)
 		}
 	}
-	return fault.New(fault.Incompatible, path, "adapters of peft_type %s are not supported", fault.Quote(peftType)).
+	if peft.method != nil {
+		return nil
+	}
+	return fault.New(fault.Incompatible, path, "adapters of peft_type %s are not supported", fault.Quote(peft.Type)).
 		WithHint("the methods of this version: %s", supported())
 }
 

@@ -59,7 +59,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"shape of another module", `{"version":1,"method":"shira","shapes":{"else":[6,9]}}`, []checkpoint.Entry{values(1), indices(i32, 0, 0)}, 4,
 			"does not say its shape|\"else\": the file's configuration has its shape, but there are no tensors"},
 		{"newer version", `{"version":2,"method":{"new":1}}`, []checkpoint.Entry{values(1), indices(i32, 0, 0)}, 4, "format version 2, but this program reads only up to 1"},
-		{"other method", `{"version":1,"method":"dora"}`, nil, 4, `method "dora" is not supported: want shira`},
+		{"other method", `{"version":1,"method":"vera"}`, nil, 4, `method "vera" is not supported: want shira`},
 		{"alpha", `{"version":1,"method":"shira","alpha":0.5}`, nil, 4, "alpha is 0.5"},
 		{"no configuration", "", []checkpoint.Entry{values(1), indices(i32, 0, 0)}, 4, "no configuration"},
 		{"configuration is no JSON", `{"version":1,`, nil, 3, `metadata "shira"`},

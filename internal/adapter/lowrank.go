@@ -31,6 +31,24 @@ func (l *LowRank) Shape() (out, in int) { return l.Out, l.In }
 // Parameters returns the number of trained values.
 func (l *LowRank) Parameters() int { return len(l.A) + len(l.B) + len(l.Magnitude) }
 
+// Norm returns |s|·‖B·A‖ = |s|·√tr(BᵀB·AAᵀ), without forming the product.
+func (l *LowRank) Norm() float64 {
+	sum := 0.0
+	for p := range l.R {
+		for q := range l.R {
+			a, b := 0.0, 0.0
+			for i := range l.In {
+				a += float64(l.A[p*l.In+i]) * float64(l.A[q*l.In+i])
+			}
+			for o := range l.Out {
+				b += float64(l.B[o*l.R+p]) * float64(l.B[o*l.R+q])
+			}
+			sum += float64(a * b)
+		}
+	}
+	return math.Abs(float64(l.Scale)) * math.Sqrt(max(sum, 0))
+}
+
 // Rows computes rows of ΔW. The products B·A are those of [kernel.Gemm]: chains of fused multiply-adds over the rank in
 // order, with the same bits on all processors that have such instructions and are not told to do without. All else is the
 // same everywhere.

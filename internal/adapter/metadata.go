@@ -23,7 +23,13 @@ type metadata struct {
 	Mask            string            `json:"mask,omitempty"`
 	R               int               `json:"r,omitempty"`
 	Density         float64           `json:"density,omitempty"`
-	Alpha           float64           `json:"alpha"`
+	Alpha           float64           `json:"alpha,omitempty"` // of SHiRA, always 1
+	LoRAAlpha       float64           `json:"lora_alpha,omitempty"`
+	RankPattern     Overrides         `json:"rank_pattern,omitempty"`
+	AlphaPattern    Overrides         `json:"alpha_pattern,omitempty"`
+	UseRSLoRA       bool              `json:"use_rslora,omitempty"`
+	Dropout         float64           `json:"lora_dropout,omitempty"`
+	Layers          []int             `json:"layers_to_transform,omitempty"`
 	TargetModules   []string          `json:"target_modules"`
 	Seed            uint64            `json:"seed"`
 	TaskType        string            `json:"task_type,omitempty"`
@@ -38,10 +44,14 @@ type metadata struct {
 func encodeMetadata(a *Adapter) (string, error) {
 	c := &a.Config
 	m := metadata{
-		Version: formatVersion, Method: c.Method, Mask: c.Mask, R: c.R, Density: c.Density, Alpha: 1,
-		TargetModules: c.TargetModules, Seed: c.Seed, TaskType: c.TaskType, BaseName: c.BaseName,
+		Version: formatVersion, Method: c.Method, Mask: c.Mask, R: c.R, Density: c.Density,
+		LoRAAlpha: c.Alpha, RankPattern: c.RankPattern, AlphaPattern: c.AlphaPattern,
+		UseRSLoRA: c.UseRSLoRA || c.Method == "rslora", Dropout: c.Dropout, Layers: c.Layers, TargetModules: c.TargetModules, Seed: c.Seed, TaskType: c.TaskType, BaseName: c.BaseName,
 		BaseFingerprint: c.BaseFingerprint, DataHash: c.DataHash, ToolVersion: c.ToolVersion,
 		Shapes: map[string][2]int{},
+	}
+	if c.Method == "shira" {
+		m.Alpha = 1
 	}
 	for _, d := range a.Deltas {
 		if out, in := d.Shape(); out != 0 {
@@ -82,6 +92,12 @@ func decodeMetadata(path, text string) (Config, shapes, error) {
 	o.get("r", &m.R, &err)
 	o.get("density", &m.Density, &err)
 	o.get("alpha", &m.Alpha, &err)
+	o.get("lora_alpha", &m.LoRAAlpha, &err)
+	o.get("rank_pattern", &m.RankPattern, &err)
+	o.get("alpha_pattern", &m.AlphaPattern, &err)
+	o.get("use_rslora", &m.UseRSLoRA, &err)
+	o.get("lora_dropout", &m.Dropout, &err)
+	o.get("layers_to_transform", &m.Layers, &err)
 	o.get("target_modules", &m.TargetModules, &err)
 	o.get("seed", &m.Seed, &err)
 	o.get("task_type", &m.TaskType, &err)
@@ -98,10 +114,6 @@ func decodeMetadata(path, text string) (Config, shapes, error) {
 		return broken(fmt.Errorf("version is %d", version))
 	case m.Method == "":
 		return broken(fmt.Errorf("method is missing"))
-	case m.R < 0:
-		return broken(fmt.Errorf("r is %d", m.R))
-	case m.Density < 0 || m.Density > 1:
-		return broken(fmt.Errorf("density is %v", m.Density))
 	case m.Alpha != 1:
 		return Config{}, nil, fault.New(fault.Incompatible, path,
 			"alpha is %v, but the values of an adapter count as they are", m.Alpha).
@@ -115,7 +127,9 @@ func decodeMetadata(path, text string) (Config, shapes, error) {
 		known[module] = [2]int{s[0], s[1]}
 	}
 	return Config{
-		Method: m.Method, Mask: m.Mask, R: m.R, Density: m.Density, TargetModules: m.TargetModules, Seed: m.Seed,
+		Method: m.Method, Mask: m.Mask, R: m.R, Density: m.Density, Alpha: m.LoRAAlpha, RankPattern: m.RankPattern,
+		AlphaPattern: m.AlphaPattern, UseRSLoRA: m.UseRSLoRA, Dropout: m.Dropout, Layers: m.Layers,
+		TargetModules: m.TargetModules, Seed: m.Seed,
 		TaskType: m.TaskType, BaseName: m.BaseName, BaseFingerprint: m.BaseFingerprint, DataHash: m.DataHash,
 		ToolVersion: m.ToolVersion,
 	}, known, nil

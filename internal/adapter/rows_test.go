@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -54,6 +55,13 @@ func TestRows(t *testing.T) {
 				if math.Abs(float64(got[i])-want) > 1e-5*(1+math.Abs(want)) {
 					t.Fatalf("%s, width %d: value %d is %v, want %v", name, in, i, got[i], want)
 				}
+			}
+			norm := 0.0
+			for _, v := range c.want {
+				norm += v * v
+			}
+			if norm = math.Sqrt(norm); !strings.Contains(name, "dora") && math.Abs(c.d.Norm()-norm) > 1e-6*norm {
+				t.Errorf("%s, width %d: norm %v, want %v", name, in, c.d.Norm(), norm)
 			}
 			parts := make([]float32, out*in)
 			for first, n := range map[int]int{0: 1, 1: 4, 5: 8} {

@@ -15,6 +15,9 @@ import (
 const (
 	sparseIndices = "shira_indices" // (2, K) int32: rows, then columns, in ascending row-major order
 	sparseValues  = "shira_weight"  // (K,)
+
+	// Of SHiRA-DoRA's second form, which PEFT does not have.
+	sparseMagnitude = "shira_magnitude_vector" // (out)
 )
 
 // maxExactFloat is the largest n for which float32 tells n from n+1: 2^24.
@@ -22,11 +25,45 @@ const maxExactFloat = 1 << 24
 
 // readSparse reads the delta of one module. Indices may be of any integer type, or float32 when exact, as PEFT writes them
 // on Windows; values of any float type.
-func readSparse(module string, parts map[string]checkpoint.Tensor, known shapes, p *problems) Delta {
+func readSparse(module string, parts map[string]checkpoint.Tensor, _ *Config, known shapes, p *problems) Delta {
+	if s := readEntries(module, parts, known, p); s != nil {
+		return s
+	}
+	return nil
+}
+
+// readShiraDora reads the delta of one module: that of readSparse and a magnitude.
+func readShiraDora(module string, parts map[string]checkpoint.Tensor, _ *Config, known shapes, p *problems) Delta {
+	s := readEntries(module, parts, known, p)
+	if s == nil {
+		return nil
+	}
+	d := &ShiraDora{S: s}
+	t, ok := parts[sparseMagnitude]
+	if !ok || len(t.Shape) != 1 {
+		p.add("%s: has no %s of shape (out)", fault.Quote(module), sparseMagnitude)
+		return nil
+	}
+	var err error
+	if d.Magnitude, err = t.Float32s(nil); err == nil {
+		err = d.validate()
+	}
+	if err != nil {
+		p.addErr(fault.Quote(module), err)
+		return nil
+	}
+	return d
+}
+
+// readEntries reads the entries of one module.
+func readEntries(module string, parts map[string]checkpoint.Tensor, known shapes, p *problems) *Sparse {
 	name := fault.Quote(module)
 	values, hasValues := parts[sparseValues]
 	indices, hasIndices := parts[sparseIndices]
 	switch {
+	case !hasValues && !hasIndices:
+		p.add("%s: has neither %s nor %s", name, sparseIndices, sparseValues)
+		return nil
 	case !hasValues:
 		p.add("%s: has %s but no %s", name, sparseIndices, sparseValues)
 		return nil
@@ -99,9 +136,8 @@ func floatIndices(dst []int32, t checkpoint.Tensor) error {
 	return nil
 }
 
-// sparseTensors returns the tensors of a delta, values in float32.
-func sparseTensors(d Delta) []checkpoint.Entry {
-	s := d.(*Sparse)
+// tensors returns indices and values, the latter in float32.
+func (s *Sparse) tensors() []checkpoint.Entry {
 	name := keyPrefix + s.Name + "."
 	return []checkpoint.Entry{
 		checkpoint.Float32Entry(name+sparseValues, checkpoint.F32, []int{len(s.Values)}, s.Values),

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash"
 
+	"shira/internal/checkpoint"
 	"shira/internal/fault"
 )
 
@@ -23,6 +24,9 @@ func (d *ShiraDora) Shape() (out, in int) { return d.S.Out, d.S.In }
 // Parameters returns the number of trained values.
 func (d *ShiraDora) Parameters() int { return len(d.S.Values) + len(d.Magnitude) }
 
+// Norm returns that of S.
+func (d *ShiraDora) Norm() float64 { return d.S.Norm() }
+
 // Rows computes rows of ΔW, with the same bits everywhere.
 func (d *ShiraDora) Rows(dst, base []float32, first, n int) {
 	d.S.Rows(dst, base, first, n)
@@ -31,6 +35,8 @@ func (d *ShiraDora) Rows(dst, base []float32, first, n int) {
 		renormalize(dst[r*in:(r+1)*in], base[r*in:(r+1)*in], d.Magnitude[first+r])
 	}
 }
+
+func (d *ShiraDora) belongs(c *Config) error { return c.wants("shira-dora") }
 
 func (d *ShiraDora) digest(h hash.Hash) {
 	d.S.digest(h)
@@ -56,4 +62,10 @@ func (d *ShiraDora) validate() error {
 		return fault.New(fault.Incompatible, "", "the magnitude has %d values: want %d", len(d.Magnitude), d.S.Out)
 	}
 	return finite("the magnitude", d.Magnitude)
+}
+
+// tensors returns those of the entries, and the magnitude.
+func (d *ShiraDora) tensors() []checkpoint.Entry {
+	name := keyPrefix + d.S.Name + "." + sparseMagnitude
+	return append(d.S.tensors(), checkpoint.Float32Entry(name, checkpoint.F32, []int{len(d.Magnitude)}, d.Magnitude))
 }

@@ -43,6 +43,15 @@ func (s *Sparse) Shape() (out, in int) { return s.Out, s.In }
 // Parameters returns K.
 func (s *Sparse) Parameters() int { return len(s.Values) }
 
+// Norm returns that of the values.
+func (s *Sparse) Norm() float64 {
+	sum := 0.0
+	for _, v := range s.Values {
+		sum += float64(v) * float64(v)
+	}
+	return math.Sqrt(sum)
+}
+
 // Rows writes the trained entries of the rows, zeros between them.
 func (s *Sparse) Rows(dst, _ []float32, first, n int) {
 	clear(dst[:n*s.In])
@@ -63,6 +72,8 @@ func (s *Sparse) Row(row int) (cols []int32, values []float32) {
 	}
 	return s.ColIdx[lo:hi], s.Values[lo:hi]
 }
+
+func (s *Sparse) belongs(c *Config) error { return c.wants("shira") }
 
 // digest writes the module's name and K, and row, column and value bits of each entry.
 func (s *Sparse) digest(h hash.Hash) {

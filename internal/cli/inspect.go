@@ -24,8 +24,8 @@ func newInspectCmd(a *app) *cobra.Command {
 		Use:   "inspect PATH",
 		Short: "Look into a model or an adapter",
 		Long: `Look into a model (architecture, parameters, types, tensors, fingerprint, metadata) or
-an adapter (method, mask, budget, density of each target, the base it belongs to, the
-distribution of its values). PATH is a safetensors file or a directory.`,
+an adapter (method; mask, budget and density of each target, or ranks, alphas and scales;
+the norms of its changes; the base it belongs to). PATH is a safetensors file or a directory.`,
 		Args: arguments(1, 1, "one PATH"),
 		Example: `  shira inspect base
   shira inspect out --all

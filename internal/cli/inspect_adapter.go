@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -25,7 +26,11 @@ type adapterDetails struct {
 	DataHash        string         `json:"data_hash"`
 	ToolVersion     string         `json:"tool_version"`
 	Digest          string         `json:"digest"`
-	Values          distribution   `json:"values"`
+	Values          distribution   `json:"values"` // of sparse entries
+	Ranks           []int          `json:"ranks,omitempty"`
+	Alphas          []float64      `json:"alphas,omitempty"`
+	Scales          []float32      `json:"scales,omitempty"`
+	Norm            float64        `json:"norm"`
 	Targets         []targetObject `json:"targets"`
 	Modules         []targetObject `json:"modules"`
 }
@@ -38,7 +43,11 @@ type targetObject struct {
 	In         int          `json:"in"`
 	Parameters int64        `json:"parameters"`
 	Density    *float64     `json:"density"` // share of the weights' entries; null when the file does not say their shapes
-	Values     distribution `json:"values"`
+	Values     distribution `json:"values"`  // of sparse entries
+	Ranks      []int        `json:"ranks,omitempty"`
+	Alphas     []float64    `json:"alphas,omitempty"`
+	Scales     []float32    `json:"scales,omitempty"`
+	Norm       float64      `json:"norm"` // Frobenius, of all modules' changes together; of DoRA's, that of the direction
 
 	entries int64
 }
@@ -80,13 +89,28 @@ func (t *targetObject) add(d adapter.Delta) {
 		density := float64(t.Parameters) / float64(t.entries)
 		t.Density = &density
 	}
+	t.Norm = math.Hypot(t.Norm, d.Norm())
 	t.Values.add(valuesOf(d))
+	if l, ok := d.(*adapter.LowRank); ok {
+		t.Ranks, t.Alphas, t.Scales = insert(t.Ranks, l.R), insert(t.Alphas, l.Alpha), insert(t.Scales, l.Scale)
+	}
 }
 
-// valuesOf returns the trained values of a delta.
+// insert adds v to a sorted list of distinct values.
+func insert[T cmp.Ordered](list []T, v T) []T {
+	if i, found := slices.BinarySearch(list, v); !found {
+		return slices.Insert(list, i, v)
+	}
+	return list
+}
+
+// valuesOf returns the trained entries of a delta.
 func valuesOf(d adapter.Delta) []float32 {
-	if s, ok := d.(*adapter.Sparse); ok {
-		return s.Values
+	switch d := d.(type) {
+	case *adapter.Sparse:
+		return d.Values
+	case *adapter.ShiraDora:
+		return d.S.Values
 	}
 	return nil
 }
@@ -111,11 +135,12 @@ func describeAdapter(ad *adapter.Adapter) *adapterDetails {
 		Seed: c.Seed, Parameters: ad.Parameters(), Base: c.BaseName, BaseFingerprint: c.BaseFingerprint, DataHash: c.DataHash,
 		ToolVersion: c.ToolVersion, Digest: ad.Digest(), Targets: []targetObject{}, Modules: []targetObject{},
 	}
+	var all targetObject
 	for _, d := range ad.Deltas {
+		all.add(d)
 		module := targetObject{Name: d.Module()}
 		module.add(d)
 		o.Modules = append(o.Modules, module)
-		o.Values.add(valuesOf(d))
 
 		last := d.Module()[strings.LastIndexByte(d.Module(), '.')+1:]
 		i := slices.IndexFunc(o.Targets, func(t targetObject) bool { return t.Name == last })
@@ -125,24 +150,32 @@ func describeAdapter(ad *adapter.Adapter) *adapterDetails {
 		}
 		o.Targets[i].add(d)
 	}
+	o.Values, o.Ranks, o.Alphas, o.Scales, o.Norm = all.Values, all.Ranks, all.Alphas, all.Scales, all.Norm
 	return o
 }
 
 func (a *app) printAdapter(o *adapterDetails, all bool) {
-	budget := ""
+	var budget, rank, values string
 	switch {
+	case o.Ranks != nil:
+		rank = fmt.Sprintf("%s; alpha %s, scale %s", span(o.Ranks), span(o.Alphas), span(o.Scales))
 	case o.R > 0:
 		budget = fmt.Sprintf("r = %d: r·(out+in) entries of each weight", o.R)
 	case o.Density > 0:
 		budget = percent(o.Density) + " of each weight"
+	}
+	if o.Ranks == nil {
+		values = fmt.Sprintf("mean |v| %.3g, largest %.3g, %s zero", o.Values.MeanAbs, o.Values.MaxAbs, percent(o.Values.ZeroShare))
 	}
 	fields(a.stdout,
 		[2]string{"adapter", o.Path},
 		[2]string{"method", o.Method},
 		[2]string{"mask", o.Mask},
 		[2]string{"budget", budget},
+		[2]string{"rank", rank},
 		[2]string{"parameters", fmt.Sprintf("%s in %s", commas(o.Parameters), plural(len(o.Modules), "module"))},
-		[2]string{"values", fmt.Sprintf("mean |v| %.3g, largest %.3g, %s zero", o.Values.MeanAbs, o.Values.MaxAbs, percent(o.Values.ZeroShare))},
+		[2]string{"values", values},
+		[2]string{"norm", fmt.Sprintf("%.4g", o.Norm)},
 		[2]string{"base", o.Base},
 		[2]string{"base fingerprint", o.BaseFingerprint},
 		[2]string{"data hash", o.DataHash},
@@ -152,19 +185,67 @@ func (a *app) printAdapter(o *adapterDetails, all bool) {
 	if all {
 		rows, name = o.Modules, "<module"
 	}
-	t := newTable(name, "modules", "shape", "parameters", "density", "mean |v|", "largest", "zero")
+	columns := sparseColumns
+	if o.Ranks != nil {
+		columns = lowRankColumns
+	}
+	headings := []string{name, "modules", "shape", "parameters"}
+	for _, c := range columns {
+		headings = append(headings, c.heading)
+	}
+	t := newTable(headings...)
 	for i, r := range rows {
 		if !all && i == maxListed {
 			break
 		}
-		dims, density := "-", "-"
-		if r.Density != nil {
-			dims, density = shape([]int{r.Out, r.In}), percent(*r.Density)
+		dims := "-"
+		if r.Out > 0 {
+			dims = shape([]int{r.Out, r.In})
 		}
-		t.add(r.Name, commas(int64(r.Modules)), dims, commas(r.Parameters), density,
-			fmt.Sprintf("%.3g", r.Values.MeanAbs), fmt.Sprintf("%.3g", r.Values.MaxAbs), percent(r.Values.ZeroShare))
+		cells := []string{r.Name, commas(int64(r.Modules)), dims, commas(r.Parameters)}
+		for _, c := range columns {
+			cells = append(cells, c.cell(&r))
+		}
+		t.add(cells...)
 	}
 	fmt.Fprintln(a.stdout)
 	t.write(a.stdout)
 	a.printMore(len(rows), all)
+}
+
+// column is one of the table of targets.
+type column struct {
+	heading string
+	cell    func(t *targetObject) string
+}
+
+var (
+	normColumn = column{"norm", func(t *targetObject) string { return fmt.Sprintf("%.4g", t.Norm) }}
+
+	sparseColumns = []column{
+		{"density", func(t *targetObject) string {
+			if t.Density == nil {
+				return "-"
+			}
+			return percent(*t.Density)
+		}},
+		{"mean |v|", func(t *targetObject) string { return fmt.Sprintf("%.3g", t.Values.MeanAbs) }},
+		{"largest", func(t *targetObject) string { return fmt.Sprintf("%.3g", t.Values.MaxAbs) }},
+		{"zero", func(t *targetObject) string { return percent(t.Values.ZeroShare) }},
+		normColumn,
+	}
+	lowRankColumns = []column{
+		{"rank", func(t *targetObject) string { return span(t.Ranks) }},
+		{"alpha", func(t *targetObject) string { return span(t.Alphas) }},
+		{"scale", func(t *targetObject) string { return span(t.Scales) }},
+		normColumn,
+	}
+)
+
+// span says of sorted distinct values which there are: "8" or "4–64".
+func span[T cmp.Ordered](list []T) string {
+	if len(list) == 1 {
+		return fmt.Sprint(list[0])
+	}
+	return fmt.Sprintf("%v–%v", list[0], list[len(list)-1])
 }

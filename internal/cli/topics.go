@@ -64,13 +64,23 @@ const formatsText = `MODELS
   reach your files.
 
 ADAPTERS
-  A PEFT directory with adapter_model.safetensors and adapter_config.json, as PEFT's SHiRA
-  writes and reads it, or the safetensors file alone, whose metadata (key "shira") repeats
-  the configuration. For each module:
-    base_model.model.<module>.shira_weight   (K)     the change of K entries of the weight
-    base_model.model.<module>.shira_indices  (2, K)  their rows and columns, row-major
-  PEFT loads adapters with a budget of r·(out+in) entries; one given as density is for
-  shira. The metadata holds a fingerprint of the base: an adapter is not applied to another
+  A PEFT directory with adapter_model.safetensors and adapter_config.json, as PEFT writes
+  and reads it, or the safetensors file alone, whose metadata (key "shira") repeats the
+  configuration. For each module, after "base_model.model.<module>.":
+    shira_weight            (K)       SHiRA: the change of K entries of the weight
+    shira_indices           (2, K)    their rows and columns, row-major
+    lora_A.weight           (r, in)   LoRA, rsLoRA, DoRA: the change is scale·B·A, the scale
+    lora_B.weight           (out, r)  lora_alpha/r, or lora_alpha/√r with use_rslora
+    lora_magnitude_vector   (out)     DoRA: the norms of the new weight's rows
+    shira_magnitude_vector  (out)     SHiRA-DoRA: the same, beside SHiRA's tensors
+  rank_pattern and alpha_pattern count. What PEFT computes otherwise than as a change of
+  the weights of linear layers is refused: modules_to_save, biases, convolutions,
+  initialisations that change the base (PiSSA, OLoRA, CorDA, LoftQ), QALoRA and the like.
+  Strengths are linear, W + strength·change, for DoRA too: half of DoRA is halfway between
+  the base and the adapted weight. (PEFT's own weights of a DoRA adapter scale B·A inside
+  the norm, which is something else.)
+  PEFT loads SHiRA adapters with a budget of r·(out+in) entries; one given as density, and
+  SHiRA-DoRA, are for shira. The metadata holds a fingerprint of the base: an adapter is not applied to another
   base unless --force says so. One without a fingerprint, as PEFT's, is checked by shapes.
 
 EXAMPLES TO TRAIN ON AND SCORE

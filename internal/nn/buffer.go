@@ -66,10 +66,10 @@ func (a *activation) again() (kernel.Tensor, error) {
 
 // all returns every buffer.
 func (m *shared) all() []*buffer {
-	return []*buffer{
+	return append([]*buffer{
 		&m.stream, &m.normed, &m.heads, &m.mlp, &m.act, &m.qkv,
 		&m.dStream, &m.dNormed, &m.dHeads, &m.dMLP, &m.dAct, &m.dQKV,
-	}
+	}, m.beside.all()...)
 }
 
 // own gives a a buffer of its own, or share where there is no backward pass.
@@ -102,7 +102,14 @@ type shared struct {
 	halves kernel.Halves
 	ahead  *float32
 
-	xTokens, dyTokens kernel.TokenHalves // operands of sampled products in bfloat16
+	// Operands of sampled products in bfloat16.
+	xTokens struct {
+		kernel.TokenHalves
+		stale bool
+	}
+	dyTokens kernel.TokenHalves
+
+	beside beside
 }
 
 // roundAhead makes room for x in bfloat16, to be filled block by block while the values are in the cache. The next product

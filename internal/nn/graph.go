@@ -29,6 +29,8 @@ type Batch struct {
 	// Scale is the weight of a counted token in the loss: 1/n for the mean over n tokens. With gradient accumulation n
 	// counts the tokens of all micro-batches.
 	Scale float64
+	// Number tells the random numbers of one training run of the graph from those of the others.
+	Number uint64
 }
 
 // Param is a vector of trained values.
@@ -36,11 +38,23 @@ type Param struct {
 	Name  string
 	Value []float32
 	Grad  []float32 // of the last Run, same length
+	Kind  Kind
 
 	graph *Graph // that node belongs to
 	node  *G.Node
 	grad  *tensor.Dense
 }
+
+// Kind tells parameters apart that optimizers treat differently.
+type Kind int
+
+// The kinds.
+const (
+	Matrix  Kind = iota
+	FactorA      // of a low-rank change: takes its input
+	FactorB      // makes its output
+	Vector       // one value for each feature
+)
 
 // Graph is a model under construction and, once compiled, what its operators share.
 type Graph struct {
@@ -51,16 +65,17 @@ type Graph struct {
 	params []*Param
 
 	Options
-	mem       shared
-	kept      []*buffer // activations that layers keep for the backward pass
-	keptHalf  int       // features of the activations that are kept in bfloat16
-	halfRows  int       // features of the widest operand in bfloat16
-	tokenRows int       // and of the two operands of the widest sampled product
-	attn      attentionScratch
-	heads     Heads // of the widest attention
-	vocab     int   // of the loss
-	halfHead  bool  // its products are in bfloat16
-	result    Result
+	mem        shared
+	kept       []*buffer // activations that layers keep for the backward pass
+	keptHalf   int       // features of the activations that are kept in bfloat16
+	halfRows   int       // features of the widest operand in bfloat16
+	tokenRows  int       // and of the two operands of the widest sampled product
+	besideRows int       // and of the operands of low-rank changes
+	attn       attentionScratch
+	heads      Heads // of the widest attention
+	vocab      int   // of the loss
+	halfHead   bool  // its products are in bfloat16
+	result     Result
 }
 
 // Options says what a graph is for.
@@ -154,7 +169,7 @@ func (g *Graph) Memory(tokens, longest int) Memory {
 	for _, b := range g.mem.all() {
 		m.Shared += n * int64(b.most) * block
 	}
-	m.Shared += n * int64(g.halfRows+g.tokenRows) * block / 2
+	m.Shared += n * int64(g.halfRows+g.tokenRows+g.besideRows) * block / 2
 	if g.vocab > 0 {
 		m.Logits = min(n, int64(chunkBlocks(g.vocab))) * int64(g.vocab) * block
 		if g.halfHead && g.Training {

@@ -10,7 +10,7 @@ import (
 )
 
 // Weight is a matrix, out × in, row-major, as it lies in the checkpoint, in Data or, in bfloat16, in Half: products with
-// Half round activations to bfloat16 as well and sum in float32. At most one of Sparse and Dense trains it.
+// Half round activations to bfloat16 as well and sum in float32. At most one of Sparse, Dense and LowRank trains it.
 type Weight struct {
 	Name    string
 	Out, In int
@@ -20,6 +20,10 @@ type Weight struct {
 
 	Sparse *Sparse
 	Dense  *Param // its Value is Data
+
+	LowRank   []*LowRank // changes beside the weight
+	Magnitude *Magnitude // of the weight with Sparse or LowRank
+	Masked    *Masked    // trains Sparse by other parameters
 
 	Tied bool // the table of an embedding that is the output head as well
 }
@@ -57,20 +61,32 @@ func NewSparse(w *Weight, base []float32, rows, cols []int32, values []float32) 
 
 // Sync writes the trained values into what products read, after an optimizer step.
 func (w *Weight) Sync() {
-	s := w.Sparse
 	switch {
-	case s == nil && w.Half != nil && w.Dense != nil:
+	case w.Masked != nil:
+		w.Masked.sync(w)
+	case w.Sparse != nil:
+		w.Sparse.write(w)
+	case w.Half != nil && w.Dense != nil:
 		kernel.RoundHalves(w.Half, w.Data)
-	case s == nil:
-	default:
-		for r := range w.Out {
-			for i := s.Ptr[r]; i < s.Ptr[r+1]; i++ {
-				at, v := r*w.In+int(s.Cols[i]), s.Base[i]+s.Value[i]
-				if w.Half != nil {
-					w.Half[at] = kernel.ToHalf(v)
-				} else {
-					w.Data[at] = v
-				}
+	}
+	for _, a := range w.LowRank {
+		a.sync()
+	}
+	if w.Magnitude != nil {
+		w.Magnitude.measure(w, w.change())
+		w.Magnitude.scale()
+	}
+}
+
+// write puts base + value into the weight.
+func (s *Sparse) write(w *Weight) {
+	for r := range w.Out {
+		for i := s.Ptr[r]; i < s.Ptr[r+1]; i++ {
+			at, v := r*w.In+int(s.Cols[i]), s.Base[i]+s.Value[i]
+			if w.Half != nil {
+				w.Half[at] = kernel.ToHalf(v)
+			} else {
+				w.Data[at] = v
 			}
 		}
 	}
@@ -88,6 +104,15 @@ func (w *Weight) Set(values []float32) {
 type operand struct {
 	x      kernel.Tensor
 	halves *kernel.Halves // x in bfloat16, or nil
+}
+
+// operandIn is operand with the given memory.
+func (m *shared) operandIn(h *kernel.Halves, w *Weight, x kernel.Tensor) operand {
+	if w.Half == nil {
+		return operand{x, nil}
+	}
+	h.Set(x)
+	return operand{x, h}
 }
 
 // operand prepares x for products with w and weights of the same type.
@@ -160,6 +185,9 @@ func (g *Graph) Linear(kind linearKind, x, residual *Var, weights ...*Weight) (*
 	}
 	y.needGrad = y.needGrad || len(l.params) > 0
 	l.y = y
+	for _, w := range weights {
+		g.reserveAdapted(w, residual != nil)
+	}
 	l.even = !slices.ContainsFunc(weights[:len(weights)-1], func(w *Weight) bool { return w.Out%2 == 1 })
 	l.place()
 	fwd := newOp("linear "+weights[0].Name, activationType, nominal(y.rows), l.forward)
@@ -200,8 +228,17 @@ func (l *linear) place() {
 // paramsOf returns what the graph trains of w.
 func (g *Graph) paramsOf(w *Weight) []*Param {
 	var all []*Param
-	if w.Sparse != nil {
+	switch {
+	case w.Masked != nil:
+		all = append(all, w.Masked.params()...)
+	case w.Sparse != nil:
 		all = append(all, &w.Sparse.Param)
+	}
+	for _, a := range w.LowRank {
+		all = append(append(all, &a.A, &a.B), a.Gate.params()...)
+	}
+	if w.Magnitude != nil {
+		all = append(all, &w.Magnitude.Param)
 	}
 	all = append(all, w.Dense)
 	if w.Bias != nil {
@@ -257,10 +294,15 @@ func (l *linear) compute(x, r kernel.Tensor) {
 	off := 0
 	for _, w := range l.weights {
 		band := y.Band(off, w.Out)
-		if w.Bias != nil {
-			addBias(w.Bias.Data, band, acc)
+		if w.Magnitude != nil {
+			l.g.scaled(w, o, band, acc)
+		} else {
+			if w.Bias != nil {
+				addBias(w.Bias.Data, band, acc)
+			}
+			o.mul(w, false, band, acc || w.Bias != nil)
+			l.g.addChanges(w, o, band)
 		}
-		o.mul(w, false, band, acc || w.Bias != nil)
 		off += w.Out
 	}
 	// What follows must see what the backward pass will see: attention's probabilities are computed twice, and belong to
@@ -305,35 +347,58 @@ func (l *linear) diff(grad *G.Node) (G.Nodes, error) {
 // backward writes the gradients of the trained parameters and returns dx, or dy itself where nothing needs dx.
 func (l *linear) backward(in []G.Value) (G.Value, error) {
 	dy := values(in[0], l.y.rows)
+	var x kernel.Tensor
 	if len(l.params) > 0 {
-		x, err := l.x.act.again()
-		if err != nil {
+		var err error
+		if x, err = l.x.act.again(); err != nil {
 			return nil, err
 		}
 		l.g.gradients(l.weights, dy, x)
+		if err := l.magnitudes(dy); err != nil {
+			return nil, err
+		}
 	}
-	if !l.x.needGrad {
+	if !l.x.needGrad && !slices.ContainsFunc(l.weights, (*Weight).adapted) {
 		return in[0], nil
 	}
 	buf := l.kind.dIn(&l.g.mem)
-	dx := buf.get(dy.N(), l.x.rows)
+	var dx kernel.Tensor
+	if l.x.needGrad {
+		dx = buf.get(dy.N(), l.x.rows)
+	}
 	var o operand
 	if l.even {
 		o = l.g.mem.operand(l.weights[0], dy)
 	}
 	off := 0
 	for i, w := range l.weights {
+		part := o
 		if l.even {
-			o.band(off, w.Out).mul(w, true, dx, i > 0)
+			part = o.band(off, w.Out)
 		} else {
-			l.g.mem.operand(w, dy.Band(off, w.Out)).mul(w, true, dx, i > 0)
+			part = l.g.mem.operand(w, dy.Band(off, w.Out))
+		}
+		switch {
+		case w.adapted():
+			l.backwardAdapted(w, x, part, dx, i > 0)
+		case l.x.needGrad:
+			part.mul(w, true, dx, i > 0)
 		}
 		off += w.Out
+	}
+	if !l.x.needGrad {
+		return in[0], nil
 	}
 	return buf.value, nil
 }
 
-func (l *linear) flops() float64 { return l.g.productFlops(l.y.rows * l.x.rows) }
+func (l *linear) flops() float64 {
+	n := l.y.rows * l.x.rows
+	for _, w := range l.weights {
+		n += w.beside()
+	}
+	return l.g.productFlops(n)
+}
 
 func (l *linear) backwardFlops() float64 {
 	n := 0
@@ -344,6 +409,7 @@ func (l *linear) backwardFlops() float64 {
 		if w.Sparse != nil {
 			n += len(w.Sparse.Cols)
 		}
+		n += 2 * w.beside()
 		if w.Dense != nil {
 			n += w.Out * w.In
 		}
@@ -352,23 +418,18 @@ func (l *linear) backwardFlops() float64 {
 }
 
 // gradients writes the gradients of the trained parameters of weights for their outputs' gradients dy, stacked, and their
-// inputs x. With weights in bfloat16, sampled gradients are products of values rounded to that; dense ones are not.
+// inputs x, but those of what is computed beside a weight.
 func (g *Graph) gradients(weights []*Weight, dy, x kernel.Tensor) {
-	off, rounded := 0, false
+	g.mem.xTokens.stale = true
+	off := 0
 	for _, w := range weights {
 		part := dy.Band(off, w.Out)
 		off += w.Out
-		switch s := w.Sparse; {
-		case s == nil:
-		case w.Half == nil:
-			kernel.Sddmm(s.Ptr, s.Cols, part, x, s.Grad)
-		default:
-			if !rounded {
-				g.mem.xTokens.Set(x)
-				rounded = true
-			}
-			g.mem.dyTokens.Set(part)
-			kernel.SddmmHalf(s.Ptr, s.Cols, &g.mem.dyTokens, &g.mem.xTokens, s.Grad)
+		if w.Sparse != nil && w.Magnitude == nil {
+			g.sampled(w, part, x)
+		}
+		if w.Masked != nil {
+			w.Masked.backward(w)
 		}
 		if w.Dense != nil {
 			kernel.GradDense(part, x, w.Dense.Grad, false)
@@ -377,6 +438,22 @@ func (g *Graph) gradients(weights []*Weight, dy, x kernel.Tensor) {
 			biasBackward(part, w.Bias.Dense.Grad)
 		}
 	}
+}
+
+// sampled writes the gradients of w's entries. With weights in bfloat16 they are products of values rounded to that; dense
+// ones are not.
+func (g *Graph) sampled(w *Weight, dy, x kernel.Tensor) {
+	s, m := w.Sparse, &g.mem
+	if w.Half == nil {
+		kernel.Sddmm(s.Ptr, s.Cols, dy, x, s.Grad)
+		return
+	}
+	if m.xTokens.stale {
+		m.xTokens.Set(x)
+		m.xTokens.stale = false
+	}
+	m.dyTokens.Set(dy)
+	kernel.SddmmHalf(s.Ptr, s.Cols, &m.dyTokens, &m.xTokens.TokenHalves, s.Grad)
 }
 
 // addBias writes bias[f] to every token of y, or adds it.

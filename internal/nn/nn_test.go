@@ -299,7 +299,7 @@ func TestBadBatches(t *testing.T) {
 		"empty sequence":                func(b *Batch) { b.Lengths = []int{5, 0} },
 		"scale":                         func(b *Batch) { b.Scale = math.Inf(1) },
 	} {
-		b := Batch{slices.Clone(good.IDs), slices.Clone(good.Targets), slices.Clone(good.Lengths), good.Scale}
+		b := Batch{IDs: slices.Clone(good.IDs), Targets: slices.Clone(good.Targets), Lengths: slices.Clone(good.Lengths), Scale: good.Scale}
 		spoil(&b)
 		if _, err := machine.Run(b); err == nil {
 			t.Errorf("%s: no error", name)

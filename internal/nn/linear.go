@@ -372,7 +372,7 @@ func (l *linear) backward(in []G.Value) (G.Value, error) {
 	}
 	off := 0
 	for i, w := range l.weights {
-		part := o
+		var part operand
 		if l.even {
 			part = o.band(off, w.Out)
 		} else {

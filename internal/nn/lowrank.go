@@ -9,14 +9,13 @@ import (
 // LowRank is a change of a weight by two thin factors, which is computed beside it: y += s·F⁻¹(B·(g ⊙ z)), z = A·F(x). Without
 // transform and gate it is LoRA (Hu et al. 2021, section 4.1), with them FouRA (Borse et al. 2024).
 type LowRank struct {
-	R         int
-	Scale     float32 // s
-	Transform Transform
-	Gate      *Gate   // g; nil for 1
-	Dropout   float64 // share of the values of x that the change does not see in training
-	Seed      uint64  // of the dropout
+	R       int
+	Scale   float32      // s
+	Basis   kernel.Basis // F, and the shapes of A and B
+	Gate    *Gate        // g; nil for 1
+	Dropout float64      // share of the values of x that the change does not see in training
+	Seed    uint64       // of the dropout
 
-	// A is (R, In) and B is (Out, R); with DFT they are (R, In/2+1, 2) and (Out/2+1, R, 2), real and imaginary parts last.
 	A, B Param
 
 	down, up Weight // A·F and s·F⁻¹·B, what products read
@@ -24,43 +23,13 @@ type LowRank struct {
 	stream   uint64 // of the dropout's random numbers
 }
 
-// Transform is the basis in which a LowRank holds its factors.
-type Transform int
-
-// The transforms. They are orthonormal and linear in each token, F on the input features and F⁻¹ on the output features, so
-// that A·F(x) = (A·F)·x and F⁻¹(B·u) = (F⁻¹·B)·u: the factors are transformed, once for each step, and not the tokens.
-const (
-	NoTransform Transform = iota
-	// DCT is the cosine transform.
-	DCT
-	// DFT is the Fourier transform of real values, of which half are kept: factors, and the components between them, are
-	// complex, and each component has one gate.
-	DFT
-)
-
-// Factors returns the number of values of the factors of rank r.
-func (t Transform) Factors(r, out, in int) (a, b int) {
-	if t == DFT {
-		return r * (in/2 + 1) * 2, (out/2 + 1) * r * 2
-	}
-	return r * in, out * r
-}
-
-// Rows returns the number of features between the factors: with DFT the real parts come first, then the imaginary ones.
-func (t Transform) Rows(r int) int {
-	if t == DFT {
-		return 2 * r
-	}
-	return r
-}
-
 // Add makes a, which has its values, a change of w.
 func (w *Weight) Add(a *LowRank) {
-	rows := a.Transform.Rows(a.R)
+	rows := a.Basis.Components(a.R)
 	a.stream = streamOf(a.Seed, w.Name)
 	a.A.Kind, a.B.Kind = FactorA, FactorB
 	a.down = Weight{Name: w.Name, Out: rows, In: w.In, Data: a.A.Value}
-	if a.Transform != NoTransform {
+	if a.Basis != kernel.Plain {
 		a.down.Data = make([]float32, rows*w.In)
 	}
 	a.up = Weight{Name: w.Name, Out: w.Out, In: rows, Data: make([]float32, w.Out*rows)}
@@ -74,88 +43,16 @@ func (w *Weight) Add(a *LowRank) {
 // sync makes what products read from A and B.
 func (a *LowRank) sync() {
 	down, up := a.down.Data, a.up.Data
-	in, out, r := a.down.In, a.up.Out, a.R
-	switch a.Transform {
-	case NoTransform:
-		copy(up, a.B.Value) // down is A
-	case DCT: // F is orthonormal: the rows of A·F, like the columns of F⁻¹·B, are inverse transforms
-		kernel.DCT(in, r, true, vectors(a.A.Value, in), vectors(down, in))
-		kernel.DCT(out, r, true, columns(a.B.Value, r), columns(up, r))
-	case DFT:
-		// z[k] = Σ_f A[k,f]·X[f] with X[f] = 1/√n·Σ_j x[j]·e^{−2πi·fj/n}: x is multiplied by the transform of A's row.
-		re, im := complexVectors(a.A.Value, in/2+1)
-		kernel.FFT(in, r, false, re, im, in/2+1, vectors(down, in), vectors(down[r*in:], in), in)
-		// y[j] = 1/√m·Σ_f w_f·Re(B[f,k]·z[k]·e^{2πi·fj/m}): likewise, Re(b·z) being Re(b)·Re(z) − Im(b)·Im(z).
-		b := borrow(len(a.B.Value))
-		defer spare.Put(b)
-		copy(*b, a.B.Value)
-		weighFrequencies(*b, out, r)
-		re, im = complexColumns(*b, r)
-		kernel.FFT(out, r, true, re, im, out/2+1, columns(up, 2*r), columns(up[r:], 2*r), out)
-		negateSecond(up, r)
+	if a.Basis != kernel.Plain { // else down is A
+		a.Basis.Down(a.R, a.down.In, a.A.Value, down)
 	}
+	a.Basis.Up(a.R, a.up.Out, a.B.Value, up)
 	for i := range up {
 		up[i] *= a.Scale
 	}
 	if a.down.Half != nil {
 		kernel.RoundHalves(a.down.Half, down)
 		kernel.RoundHalves(a.up.Half, up)
-	}
-}
-
-// backward turns the gradients of down and of up/s into those of A and B. It overwrites up's.
-func (a *LowRank) backward(ddown, dup []float32) {
-	in, out, r := a.down.In, a.up.Out, a.R
-	for i := range dup {
-		dup[i] *= a.Scale
-	}
-	switch a.Transform {
-	case NoTransform:
-		copy(a.A.Grad, ddown)
-		copy(a.B.Grad, dup)
-	case DCT:
-		kernel.DCT(in, r, false, vectors(ddown, in), vectors(a.A.Grad, in))
-		kernel.DCT(out, r, false, columns(dup, r), columns(a.B.Grad, r))
-	case DFT:
-		re, im := complexVectors(a.A.Grad, in/2+1)
-		kernel.FFT(in, r, true, vectors(ddown, in), vectors(ddown[r*in:], in), in, re, im, in/2+1)
-		negateSecond(dup, r)
-		re, im = complexColumns(a.B.Grad, r)
-		kernel.FFT(out, r, false, columns(dup, 2*r), columns(dup[r:], 2*r), out, re, im, out/2+1)
-		weighFrequencies(a.B.Grad, out, r)
-	}
-}
-
-// vectors views the rows of a matrix of n columns.
-func vectors(m []float32, n int) kernel.Columns { return kernel.Columns{Data: m, Step: 1, Next: n} }
-
-// columns views the columns of a matrix of n columns.
-func columns(m []float32, n int) kernel.Columns { return kernel.Columns{Data: m, Step: n, Next: 1} }
-
-// complexVectors views the rows of a complex matrix of n columns.
-func complexVectors(m []float32, n int) (re, im kernel.Columns) {
-	return kernel.Columns{Data: m, Step: 2, Next: 2 * n}, kernel.Columns{Data: m[1:], Step: 2, Next: 2 * n}
-}
-
-// complexColumns views the columns of a complex matrix of n columns.
-func complexColumns(m []float32, n int) (re, im kernel.Columns) {
-	return kernel.Columns{Data: m, Step: 2 * n, Next: 2}, kernel.Columns{Data: m[1:], Step: 2 * n, Next: 2}
-}
-
-// weighFrequencies doubles the rows of b, r complex values each, but those of the constant and, where n is even, of the last
-// frequency: the others stand for their conjugates as well.
-func weighFrequencies(b []float32, n, r int) {
-	for i := 2 * r; i < (n+1)/2*2*r; i++ {
-		b[i] *= 2
-	}
-}
-
-// negateSecond negates the second r values of each 2r.
-func negateSecond(m []float32, r int) {
-	for i := range m {
-		if i/r%2 == 1 {
-			m[i] = -m[i]
-		}
 	}
 }
 
@@ -223,7 +120,11 @@ func (a *LowRank) gradients(g *Graph, x operand, dy operand) kernel.Tensor {
 			ddown[r*in+i] = v
 		}
 	}
-	a.backward(ddown, dup)
+	a.Basis.DownGrad(a.R, in, ddown, a.A.Grad)
+	for i := range dup {
+		dup[i] *= a.Scale
+	}
+	a.Basis.UpGrad(a.R, out, dup, a.B.Grad)
 	return dz
 }
 

@@ -28,16 +28,16 @@ func random(rng *rand.Rand, n int, scale float64) []float32 {
 }
 
 // lowRank returns factors of rank 3, so that bfloat16 has an odd number to pair.
-func lowRank(rng *rand.Rand, w *Weight, t Transform) *LowRank {
-	a, b := t.Factors(3, w.Out, w.In)
-	l := &LowRank{R: 3, Scale: 1.5, Transform: t, Seed: 7}
+func lowRank(rng *rand.Rand, w *Weight, t kernel.Basis) *LowRank {
+	a, b := t.Sizes(3, w.Out, w.In)
+	l := &LowRank{R: 3, Scale: 1.5, Basis: t, Seed: 7}
 	l.A.Name, l.A.Value = w.Name+" A", random(rng, a, 0.3)
 	l.B.Name, l.B.Value = w.Name+" B", random(rng, b, 0.3)
 	return l
 }
 
 func gateOf(rng *rand.Rand, l *LowRank, name string, hidden int) *Gate {
-	in := l.Transform.Rows(l.R)
+	in := l.Basis.Components(l.R)
 	g := &Gate{Hidden: hidden, Temperature: 0.5}
 	wide := in
 	if hidden > 0 {
@@ -76,18 +76,18 @@ func (w *Weight) values() []float32 {
 
 func changes() []change {
 	all := []change{
-		{"lora", func(rng *rand.Rand, w *Weight) { w.Add(lowRank(rng, w, NoTransform)) }},
+		{"lora", func(rng *rand.Rand, w *Weight) { w.Add(lowRank(rng, w, kernel.Plain)) }},
 		{"lora dropout", func(rng *rand.Rand, w *Weight) {
-			l := lowRank(rng, w, NoTransform)
+			l := lowRank(rng, w, kernel.Plain)
 			l.Dropout = 0.3
 			w.Add(l)
 		}},
 		{"dora", func(rng *rand.Rand, w *Weight) {
-			w.Add(lowRank(rng, w, NoTransform))
+			w.Add(lowRank(rng, w, kernel.Plain))
 			w.SetMagnitude(random(rng, w.Out, 1), w.values())
 		}},
 		{"dora dropout", func(rng *rand.Rand, w *Weight) {
-			l := lowRank(rng, w, NoTransform)
+			l := lowRank(rng, w, kernel.Plain)
 			l.Dropout = 0.3
 			w.Add(l)
 			w.SetMagnitude(random(rng, w.Out, 1), w.values())
@@ -100,14 +100,14 @@ func changes() []change {
 		}},
 		{"shira-dora low-rank", func(rng *rand.Rand, w *Weight) {
 			rows, cols := entries(rng, w)
-			m := NewMasked(w, slices.Clone(w.values()), rows, cols, lowRank(rng, w, NoTransform))
+			m := NewMasked(w, slices.Clone(w.values()), rows, cols, lowRank(rng, w, kernel.Plain))
 			for i := range m.Value {
 				m.Value[i] *= 1 + float32(rng.NormFloat64())/4
 			}
 			w.Sync()
 		}},
 	}
-	for _, t := range []Transform{NoTransform, DCT, DFT} {
+	for _, t := range []kernel.Basis{kernel.Plain, kernel.Cosine, kernel.Fourier} {
 		all = append(all, change{fmt.Sprintf("foura %d", t), func(rng *rand.Rand, w *Weight) { w.Add(lowRank(rng, w, t)) }})
 		for _, hidden := range []int{0, 5} {
 			all = append(all, change{fmt.Sprintf("foura %d, gate %d", t, hidden), func(rng *rand.Rand, w *Weight) {
@@ -268,7 +268,7 @@ func TestChangedDoesNotDependOnThreads(t *testing.T) {
 func TestDropoutFollowsTheNumber(t *testing.T) {
 	m := newTiny(3, true)
 	m.change(change{"", func(rng *rand.Rand, w *Weight) {
-		l := lowRank(rng, w, NoTransform)
+		l := lowRank(rng, w, kernel.Plain)
 		l.Dropout = 0.5
 		w.Add(l)
 	}})
@@ -377,7 +377,7 @@ func TestNorms(t *testing.T) {
 			kernel.RoundHalves(w.Half, base)
 			w.Data = nil
 		}
-		l := lowRank(rng, w, NoTransform)
+		l := lowRank(rng, w, kernel.Plain)
 		clear(l.B.Value[:3])
 		w.Add(l)
 		m := w.SetMagnitude(nil, base)
@@ -410,8 +410,8 @@ func TestFouRAReference(t *testing.T) {
 	ref := readReference(t, path)
 	for _, transform := range []struct {
 		name string
-		t    Transform
-	}{{"dct", DCT}, {"dft", DFT}, {"none", NoTransform}} {
+		t    kernel.Basis
+	}{{"dct", kernel.Cosine}, {"dft", kernel.Fourier}, {"none", kernel.Plain}} {
 		for _, kind := range []struct {
 			name        string
 			temperature float32
@@ -426,7 +426,7 @@ func TestFouRAReference(t *testing.T) {
 				}
 				const tokens, in, out, r = 7, 24, 40, 4
 				w := &Weight{Name: "w", Out: out, In: in, Data: get("W0")}
-				l := &LowRank{R: r, Scale: 1.5, Transform: transform.t}
+				l := &LowRank{R: r, Scale: 1.5, Basis: transform.t}
 				l.A.Value, l.B.Value = get("A"), get("B")
 				params := map[string]*Param{"A": &l.A, "B": &l.B}
 				if kind.name != "none" {

@@ -16,7 +16,7 @@ import (
 var rooms = map[string][]string{
 	"cmd/shira":             {"internal/cli"},
 	"internal/cli":          {"internal/adapter", "internal/adapter/mask", "internal/buildinfo", "internal/checkpoint", "internal/compare", "internal/config", "internal/eval", "internal/fault", "internal/fsx", "internal/fuse", "internal/kernel", "internal/model", "internal/spell", "internal/train"},
-	"internal/train":        {"internal/adapter", "internal/adapter/mask", "internal/buildinfo", "internal/checkpoint", "internal/config", "internal/data", "internal/eval", "internal/fault", "internal/fsx", "internal/kernel", "internal/model", "internal/nn", "internal/procstat"},
+	"internal/train":        {"internal/adapter", "internal/adapter/mask", "internal/buildinfo", "internal/checkpoint", "internal/config", "internal/data", "internal/eval", "internal/fault", "internal/fsx", "internal/kernel", "internal/model", "internal/nn", "internal/procstat", "internal/report"},
 	"internal/eval":         {"internal/adapter", "internal/data", "internal/fault", "internal/kernel", "internal/model", "internal/nn", "internal/procstat"},
 	"internal/fuse":         {"internal/adapter", "internal/checkpoint", "internal/fault", "internal/fsx"},
 	"internal/compare":      {"internal/adapter", "internal/checkpoint", "internal/fault"},
@@ -37,6 +37,7 @@ var rooms = map[string][]string{
 	"internal/buildinfo":    nil,
 	"internal/fault":        nil,
 	"internal/procstat":     nil,
+	"internal/report":       nil,
 	"internal/spell":        nil,
 	"scripts/demo":          {"internal/checkpoint", "internal/fault"},
 	"scripts/randmodel":     {"internal/checkpoint", "internal/fault", "internal/fsx"},

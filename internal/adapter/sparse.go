@@ -52,6 +52,15 @@ func (s *Sparse) Norm() float64 {
 	return math.Sqrt(sum)
 }
 
+// Flat returns the trained entries as ascending flat indices row·in + column. The shape must be known.
+func (s *Sparse) Flat() []int64 {
+	flat := make([]int64, len(s.RowIdx))
+	for k, r := range s.RowIdx {
+		flat[k] = int64(r)*int64(s.In) + int64(s.ColIdx[k])
+	}
+	return flat
+}
+
 // Rows writes the trained entries of the rows, zeros between them.
 func (s *Sparse) Rows(dst, _ []float32, first, n int) {
 	clear(dst[:n*s.In])

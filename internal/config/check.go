@@ -140,6 +140,7 @@ func (t *Train) relations(p *problems, wrong func(key string) bool, origin func(
 		}
 	}
 	t.watching(add, wrong)
+	t.maskRelations(add, wrong)
 	if t.OutputDir == "" {
 		return
 	}
@@ -218,7 +219,7 @@ func resolve(path string) string {
 func unusedBy(method string) []string {
 	switch method {
 	case "full":
-		return []string{"init_adapter", "mask", "r", "density", "target_modules", "loraplus_lr_ratio"}
+		return append([]string{"init_adapter", "loraplus_lr_ratio"}, maskKeys...)
 	case "shira":
 		return []string{"loraplus_lr_ratio"}
 	}

@@ -98,8 +98,8 @@ var keys = []Key{
 		Aliases: []string{"finetuning_type", "fine_tune_type"},
 		Doc:     "shira trains a few entries of each target weight and writes an adapter.\nfull trains every parameter and writes a model.",
 		field:   func(t *Train) any { return &t.Method }},
-	{Name: "mask", Section: sectionMethod, Default: "wm", Choices: []string{"wm", "rand"}, Planned: []string{"struct", "grad", "snip"},
-		Doc:   "Which entries train: wm takes those of largest magnitude, rand any, by the seed.",
+	{Name: "mask", Section: sectionMethod, Default: "wm", Choices: []string{"wm", "grad", "snip", "rand", "struct"},
+		Doc:   "Which entries train: those of largest magnitude (wm), of largest gradient (grad) or of largest product of both (snip),\nany by the seed (rand), or the diagonal and whole rows (struct). The gradient is the mean over calibration examples.",
 		field: func(t *Train) any { return &t.Mask }},
 	{Name: "r", Section: sectionMethod, Example: "32",
 		Doc:   "How many: r·(out+in) entries of each target weight, the size of a LoRA adapter of rank r. Or give density.",
@@ -111,6 +111,21 @@ var keys = []Key{
 		Aliases: []string{"lora_target_modules", "lora_target"},
 		Doc:     "The weights to adapt: full names of linear layers, or how they end.",
 		field:   func(t *Train) any { return &t.TargetModules }},
+	{Name: "scope", Section: sectionMethod, Choices: []string{ScopeTensor, ScopeGlobal},
+		Doc:   "Where wm, grad and snip rank entries: in each target weight by itself, or global: in all of them together, which then\nshare the sum of the budgets as their scores have it. Default: tensor.",
+		field: func(t *Train) any { return &t.Scope }},
+	{Name: "axis", Section: sectionMethod, Choices: []string{"row", "col", "both"},
+		Doc:   "Whether mask struct takes rows, columns or both. Default: row.",
+		field: func(t *Train) any { return &t.Axis }},
+	{Name: "offset", Section: sectionMethod, Default: "0",
+		Doc:   "What the mask leaves to others, in the unit of the budget: with density: 0.01, offset: 0.01 takes the next 1% instead\nof the first, and with r: 4, offset: 4 the next r·(out+in), so that the masks of two tasks share nothing.",
+		field: func(t *Train) any { return &t.Offset }, check: atLeast(0)},
+	{Name: "exclude", Free: true, Section: sectionMethod,
+		Doc:   "Adapters, or saved masks, whose entries are left alone.",
+		field: func(t *Train) any { return &t.Exclude }},
+	{Name: "calibration_samples", Section: sectionMethod,
+		Doc:   "Examples for the gradient of grad and snip, evenly spread over the training file. Default: 32.",
+		field: func(t *Train) any { return &t.CalibrationSamples }, check: within(1, maxCount), unset: func(t *Train) bool { return t.CalibrationSamples == 0 }},
 
 	{Name: "per_device_train_batch_size", Section: sectionTraining, Default: "8",
 		Aliases: []string{"micro_batch_size", "batch_size", "train_batch_size"},
@@ -234,7 +249,7 @@ var keys = []Key{
 // change what the user asked for.
 var planned = []string{
 	"lora_r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora", "datasets", "fp16", "tf32", "load_in_4bit", "load_in_8bit",
-	"calibration_samples", "scope", "offset", "exclude", "per_device_eval_batch_size", "deepspeed", "greater_is_better",
+	"per_device_eval_batch_size", "deepspeed", "greater_is_better",
 }
 
 // exclusive lists pairs of keys of which only one counts.

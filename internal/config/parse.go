@@ -198,6 +198,13 @@ func (r *resolver) unused(out *Resolved) {
 			r.add(o, name, "has no effect with method %s", out.Method)
 		}
 	}
+	if out.InitAdapter == "" && out.Method != "full" && !r.has("mask") {
+		for _, name := range unusedByMask(out.Mask) {
+			if o, ok := out.origins[name]; ok {
+				r.add(o, name, "has no effect with mask %s", out.Mask)
+			}
+		}
+	}
 	if at, ok := out.origins["warmup_steps"]; ok && out.MaxSteps > 0 && out.WarmupSteps >= out.MaxSteps {
 		r.notices = append(r.notices, fmt.Sprintf("%s: warmup_steps are %d of max_steps %d: learning_rate is never reached",
 			at, out.WarmupSteps, out.MaxSteps))
@@ -206,7 +213,7 @@ func (r *resolver) unused(out *Resolved) {
 		return
 	}
 	var names []string
-	for _, name := range []string{"mask", "r", "density", "target_modules"} {
+	for _, name := range maskKeys {
 		if _, ok := out.origins[name]; ok {
 			names = append(names, name)
 		}

@@ -146,7 +146,7 @@ func TestParseErrors(t *testing.T) {
 		"nothing similar":    {"r: 2\nfrobnicate: 1", `run.yaml:5: unknown key "frobnicate"`, ""},
 		"case counts":        {"R: 2", `run.yaml:4: unknown key "R"`, `did you mean "r"?`},
 		"planned key":        {"r: 2\ndeepspeed: 1", `run.yaml:5: deepspeed is not available in this version`, ""},
-		"all at once":        {"sed: 1\nr: x\nmask: best\nmax_step: 2", `run.yaml:4: unknown key "sed"; run.yaml:5: r: want a whole number, got "x"; run.yaml:6: mask: want one of wm, rand, got "best"; run.yaml:7: unknown key "max_step"`, `did you mean "seed", "max_steps"?`},
+		"all at once":        {"sed: 1\nr: x\nmask: best\nmax_step: 2", `run.yaml:4: unknown key "sed"; run.yaml:5: r: want a whole number, got "x"; run.yaml:6: mask: want one of wm, grad, snip, rand, struct, got "best"; run.yaml:7: unknown key "max_step"`, `did you mean "seed", "max_steps"?`},
 		"rounds":             {"=model: m\noutput_dir: o\nfrobnicate: 1\nr: x\nmethod: full\nmask: wm", `run.yaml: train_file: is missing; run.yaml:3: unknown key "frobnicate"; run.yaml:4: r: want a whole number, got "x"; run.yaml:4: r: has no effect with method full; run.yaml:6: mask: has no effect with method full`, ""},
 		"wrong, not missing": {"=model_name_or_path: {a: b}\ntrian_file: t\noutput_dir: o\ndensity: [1]", `run.yaml:1: model_name_or_path: want a text, got a mapping; run.yaml:2: unknown key "trian_file"; run.yaml:4: density: want a number, got a list`, `did you mean "train_file"?`},
 		"r huge":             {"r: 9223372036854775807", "run.yaml:4: r: want 1 to 1048576, got 9223372036854775807", ""},
@@ -395,7 +395,7 @@ func TestMethodFull(t *testing.T) {
 func TestValidateInCode(t *testing.T) {
 	c := Defaults()
 	c.R, c.Density, c.LearningRate, c.Mask = 2, 0.5, -1, "none"
-	want := `mask: want one of wm, rand, got "none"; learning_rate: want more than 0, got -1; r: give it or density, not both; ` +
+	want := `mask: want one of wm, grad, snip, rand, struct, got "none"; learning_rate: want more than 0, got -1; r: give it or density, not both; ` +
 		`model_name_or_path: is missing; train_file: is missing; output_dir: is missing`
 	// The default epochs do not count against explicit steps in code either.
 	if got := errText(c.Validate()); got != want {

@@ -22,6 +22,12 @@ type Train struct {
 	Density       float64 // budget as a share of each weight's entries; 0 when R gives it
 	TargetModules []string
 
+	Scope              string   // ScopeTensor where it is empty
+	Axis               string   // of the mask struct; rows where it is empty
+	Offset             float64  // in the unit of the budget
+	Exclude            []string // paths of adapters
+	CalibrationSamples int      // of the masks grad and snip; DefaultCalibration where it is 0
+
 	BatchSize                 int // rows of a micro-batch
 	GradientAccumulationSteps int
 	MaxSteps                  int     // 0 when NumTrainEpochs counts

@@ -20,6 +20,7 @@ type Weight struct {
 
 	Sparse *Sparse
 	Dense  *Param // its Value is Data
+	Tally  *Tally // sums the gradient of a weight that nothing trains
 
 	LowRank   []*LowRank // changes beside the weight
 	Magnitude *Magnitude // of the weight with Sparse or LowRank
@@ -241,6 +242,9 @@ func (g *Graph) paramsOf(w *Weight) []*Param {
 		all = append(all, &w.Magnitude.Param)
 	}
 	all = append(all, w.Dense)
+	if w.Tally != nil {
+		all = append(all, &w.Tally.stand)
+	}
 	if w.Bias != nil {
 		all = append(all, w.Bias.Dense)
 	}
@@ -410,7 +414,7 @@ func (l *linear) backwardFlops() float64 {
 			n += len(w.Sparse.Cols)
 		}
 		n += 2 * w.beside()
-		if w.Dense != nil {
+		if w.Dense != nil || w.Tally != nil {
 			n += w.Out * w.In
 		}
 	}
@@ -433,6 +437,9 @@ func (g *Graph) gradients(weights []*Weight, dy, x kernel.Tensor) {
 		}
 		if w.Dense != nil {
 			kernel.GradDense(part, x, w.Dense.Grad, false)
+		}
+		if w.Tally != nil {
+			kernel.GradDense(part, x, w.Tally.Sum, true)
 		}
 		if w.Bias != nil && w.Bias.Dense != nil {
 			biasBackward(part, w.Bias.Dense.Grad)

@@ -10,8 +10,8 @@ import (
 
 // MakePlan sets a run up, without training or writing anything, and returns what it would do.
 func MakePlan(ctx context.Context, cfg *config.Train) (*Plan, error) {
-	s, err := setUp(ctx, cfg)
-	if err != nil {
+	s := &session{cfg: cfg, dry: true}
+	if err := s.setUp(ctx); err != nil {
 		return nil, err
 	}
 	defer s.close()
@@ -157,7 +157,9 @@ func (s *session) planMemory() []PlanMemory {
 		perValue += 4
 	}
 	weights, trained, examples := s.weightBytes(), perValue*s.trained(), 4*s.train.Stats.Tokens
-	return []PlanMemory{
+	// The mask is calibrated before all that a step needs is there.
+	step := trained + m.Activations + m.Shared + scoring.Shared + m.Logits + scoring.Logits + m.Attention + scoring.Attention
+	all := []PlanMemory{
 		{"weights", weights},
 		{"trained values, gradients and optimizer", trained},
 		{"activations kept for the backward pass", m.Activations},
@@ -167,6 +169,10 @@ func (s *session) planMemory() []PlanMemory {
 		{"examples", examples},
 		{"program", max(programBytes, s.resident-weights-trained-examples) + garbageBytes},
 	}
+	if more := s.calibration - step; more > 0 {
+		all = append(all, PlanMemory{"calibration of the mask, beyond what a step takes", more})
+	}
+	return all
 }
 
 // weightBytes is what the model's weights take.

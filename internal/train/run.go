@@ -30,8 +30,11 @@ func Run(ctx context.Context, cfg *config.Train, obs Observer) (*Result, error) 
 	if from != nil {
 		defer from.close()
 	}
-	s, err := setUp(ctx, cfg)
-	if err != nil {
+	if err := checkOutput(cfg); err != nil { // before what takes time
+		return nil, err
+	}
+	s := &session{cfg: cfg, notice: obs.Notice}
+	if err := s.setUp(ctx); err != nil {
 		return nil, err
 	}
 	defer s.close()

@@ -32,13 +32,30 @@ type session struct {
 	warmup   int
 	rowLimit int // most tokens of a row
 
+	dry    bool         // only a plan is wanted
+	notice func(string) // tells the user of something at once; may be nil
+
 	notices     []string // what the user should know of the plan
 	fingerprint string   // of the base, taken before the run: in the hours of a long one the file may change
 	resident    int64    // bytes of the process once everything is loaded, 0 where unknown
+	calibration int64    // bytes that calibrating the mask took besides the weights, before training
 }
 
 // setUp loads everything a run needs and checks that it fits together.
-func setUp(ctx context.Context, cfg *config.Train) (*session, error) {
+func (s *session) setUp(ctx context.Context) error {
+	var err error
+	if s.model, err = loadModel(s.cfg); err != nil {
+		return err
+	}
+	if err := s.load(ctx); err != nil {
+		s.close()
+		return err
+	}
+	return nil
+}
+
+// loadModel loads the base in the type that a run computes with.
+func loadModel(cfg *config.Train) (*model.Model, error) {
 	if err := kernel.Check(); err != nil {
 		return nil, fault.Wrap(fault.Usage, "", err, "kernels")
 	}
@@ -50,24 +67,22 @@ func setUp(ctx context.Context, cfg *config.Train) (*session, error) {
 	if cfg.Half() && cfg.Method != "full" {
 		load = model.LoadHalf
 	}
-	m, err := load(cfg.ModelNameOrPath)
-	if err != nil {
-		return nil, err
+	return load(cfg.ModelNameOrPath)
+}
+
+// tell tells the user of something that is about to happen.
+func (s *session) tell(format string, args ...any) {
+	if s.notice != nil {
+		s.notice(fmt.Sprintf(format, args...))
 	}
-	s := &session{cfg: cfg, model: m}
-	if err := s.load(ctx); err != nil {
-		s.close()
-		return nil, err
-	}
-	return s, nil
 }
 
 func (s *session) close() { s.model.Close() }
 
 func (s *session) load(ctx context.Context) error {
 	cfg := s.cfg
-	if s.rowLimit = cfg.MaxSeqLength; s.rowLimit > s.model.MaxPositions {
-		return fault.New(fault.Usage, "", "max_seq_length %d is more than the %d positions of the model", s.rowLimit, s.model.MaxPositions)
+	if err := s.limitRows(); err != nil {
+		return err
 	}
 	if err := s.loadData(); err != nil {
 		return err
@@ -94,7 +109,7 @@ func (s *session) load(ctx context.Context) error {
 	if cfg.Method == "full" {
 		attachDense(s.model, cfg.Half())
 	} else {
-		if err := s.chooseEntries(); err != nil {
+		if err := s.chooseEntries(ctx); err != nil {
 			return err
 		}
 		if err := attachSparse(s.model, s.deltas); err != nil {
@@ -103,6 +118,14 @@ func (s *session) load(ctx context.Context) error {
 	}
 	runtime.GC() // of what loading left behind
 	s.resident = procstat.RSS()
+	return nil
+}
+
+// limitRows takes the most tokens of a row from the configuration.
+func (s *session) limitRows() error {
+	if s.rowLimit = s.cfg.MaxSeqLength; s.rowLimit > s.model.MaxPositions {
+		return fault.New(fault.Usage, "", "max_seq_length %d is more than the %d positions of the model", s.rowLimit, s.model.MaxPositions)
+	}
 	return nil
 }
 

@@ -1,12 +1,11 @@
 package train
 
 import (
+	"context"
 	"slices"
 	"strings"
 
 	"shira/internal/adapter"
-	"shira/internal/adapter/mask"
-	"shira/internal/config"
 	"shira/internal/fault"
 	"shira/internal/model"
 	"shira/internal/nn"
@@ -14,7 +13,7 @@ import (
 
 // chooseEntries sets the entries to train: those of init_adapter with their values, or those of the configured mask in
 // every weight that target_modules match, at zero.
-func (s *session) chooseEntries() error {
+func (s *session) chooseEntries(ctx context.Context) error {
 	cfg, m := s.cfg, s.model
 	if cfg.InitAdapter != "" {
 		return s.startFrom(cfg.InitAdapter)
@@ -23,30 +22,8 @@ func (s *session) chooseEntries() error {
 	if err != nil {
 		return err
 	}
-	strategy, err := mask.Lookup(cfg.Mask)
-	if err != nil {
-		return err
-	}
-	for _, w := range targets {
-		values, err := m.Values(w)
-		if err != nil {
-			return err
-		}
-		flat, err := strategy.Select(mask.Request{Name: w.Name + ".weight", Out: w.Out, In: w.In, K: budget(cfg, w), Seed: cfg.Seed, Weights: values})
-		if err != nil {
-			return err
-		}
-		s.deltas = append(s.deltas, adapter.NewSparse(w.Name, w.Out, w.In, flat))
-	}
-	return nil
-}
-
-// budget is the number of entries that the configuration pays for in w.
-func budget(cfg *config.Train, w *nn.Weight) int {
-	if cfg.R > 0 {
-		return mask.BudgetR(cfg.R, w.Out, w.In)
-	}
-	return mask.BudgetDensity(cfg.Density, w.Out, w.In)
+	s.deltas, err = s.selectEntries(ctx, targets)
+	return err
 }
 
 // startFrom takes the entries and values of the adapter at path, which must fit the model.

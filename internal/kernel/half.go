@@ -142,7 +142,7 @@ func MatMulHalf(w []uint16, trans bool, x *Halves, y Tensor, acc bool) {
 	// Fewer tasks than with float32 weights, since each packs its own.
 	g := newGrid(y.Rows, x.rows, y.N(), 4*Threads())
 	if active == isAMX {
-		g = newTileGrid(y.Rows, x.rows, y.N(), 4*Threads())
+		g = newTileGrid(y.Rows, x.rows, y.N(), 2*Threads())
 	}
 	Parallel(g.tasks(), func(i int) {
 		r0, r1, b0, b1 := g.task(i)
@@ -150,7 +150,7 @@ func MatMulHalf(w []uint16, trans bool, x *Halves, y Tensor, acc bool) {
 		n0, n1, _, _ := g.task(min(i+Threads(), g.tasks()-1))
 		switch {
 		case active == isAMX:
-			m.tileTask(x, y, r0, r1, b0, b1, n0, n1, acc)
+			m.tileTask(x, y, r0, r1, b0, b1, acc)
 		case active == isAVX512BF16:
 			m.task(x, y, r0, r1, b0, b1, n0, n1, acc)
 		default:

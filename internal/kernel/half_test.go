@@ -185,7 +185,7 @@ func TestPairs(t *testing.T) {
 
 func BenchmarkMatMulHalf(b *testing.B) {
 	for _, s := range []struct{ m, k, tokens int }{
-		{64, 64, 2048}, {768, 768, 1024}, {2048, 768, 1024}, {768, 2048, 1024}, {5632, 2048, 512}, {2048, 5632, 512}, {2048, 768, 32},
+		{64, 64, 2048}, {768, 768, 1024}, {2048, 768, 1024}, {768, 2048, 1024}, {5632, 2048, 512}, {2048, 5632, 512}, {2048, 768, 32}, {32000, 768, 256},
 	} {
 		w, x, y := halves(1, s.m*s.k), NewTensor(random(2, s.k*s.tokens), s.k), NewTensor(make([]float32, s.m*s.tokens), s.m)
 		for _, trans := range []bool{false, true} {

@@ -203,7 +203,7 @@ func refInterleave(low, high []uint16, y []pair) {
 
 // refTileGemm computes C = A·B, or C += A·B with acc, for groups of 32 rows and 32 columns, in tiles of the shapes of cfg. A holds,
 // for each step along the depth, the tile of the first 16 rows of a group and that of the others; its groups lie aStep apart.
-func refTileGemm(cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pair, c []float32, acc bool) {
+func refTileGemm(cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pair, c []float32, _ []pair, acc bool) {
 	for i := range groups * tileGroup * Block {
 		row, col := i/Block, i%Block
 		sum := c[i]

@@ -7,9 +7,11 @@ const (
 	// tileGroup is the number of rows whose tiles the kernel multiplies with those of a block at a time.
 	tileGroup = 2 * tileSide
 
-	// tileRowStep bounds the rows of a task with tiles, tileRowStep × depthStep pairs of weights in the second-level cache. They are
-	// more than those of other kernels, since products of tiles are so fast that fetching a panel of x costs as much.
-	tileRowStep = 256
+	// tileRowStep and tilePackStep bound the rows of a task with tiles and the pairs of their weights that it packs at a time,
+	// half of a second-level cache of 2 MiB. They are more than those of other kernels, since products of tiles are so fast that
+	// fetching a panel of x costs as much.
+	tileRowStep  = 256
+	tilePackStep = 1024
 )
 
 // tileConfig holds the shapes of the tile registers in the form of LDTILECFG.
@@ -35,17 +37,17 @@ var tileConfigs = func() (all [tileSide + 1]tileConfig) {
 	return all
 }()
 
-// tileBuffer holds the weights of a task for one depth step.
-type tileBuffer [tileRowStep * depthStep]pair
+// tileBuffer holds packed weights of a task.
+type tileBuffer [tileRowStep * tilePackStep]pair
 
 var tileBuffers = newPool[tileBuffer]()
 
-// tileTask is task in products of tiles.
-func (m halfMatrix) tileTask(x *Halves, y Tensor, r0, r1, b0, b1, n0, n1 int, acc bool) {
+// tileTask computes rows [r0, r1) of blocks [b0, b1) in products of tiles.
+func (m halfMatrix) tileTask(x *Halves, y Tensor, r0, r1, b0, b1 int, acc bool) {
 	buf := tileBuffers.Get().(*tileBuffer)
 	defer tileBuffers.Put(buf)
 	depth := x.depth()
-	step := evenStep(depth, depthStep, tileSide)
+	step := evenStep(depth, tilePackStep, tileSide)
 	for p := 0; p < depth; p += step {
 		k := min(step, depth-p)
 		if m.trans {
@@ -54,35 +56,32 @@ func (m halfMatrix) tileTask(x *Halves, y Tensor, r0, r1, b0, b1, n0, n1 int, ac
 			m.packTiles(r0, r1-r0, p, k, buf[:])
 		}
 		for b := b0; b < b1; b++ {
-			if p+step < depth {
-				m.fetch(r0, r1, 2*(p+step), min(2*(p+2*step), m.depth), b-b0, b1-b0)
-			} else if n0 != r0 {
-				m.fetch(n0, n1, 0, min(2*step, m.depth), b-b0, b1-b0)
-			}
-			tileProduct(r1-r0, k, buf[:], x.block(b)[p*Block:], y.Blk(b)[r0*Block:], acc || p > 0)
+			next := x.block(min(b+1, b1-1))[p*Block:]
+			tileProduct(r1-r0, k, buf[:], x.block(b)[p*Block:], next, y.Blk(b)[r0*Block:], acc || p > 0)
 		}
 	}
 }
 
-// tileProduct computes C = A·B, or C += A·B with acc, for rows × k pairs of A in tiles and k × Block pairs of B. Rows beyond
-// the last whole group are computed apart, since the kernel writes whole groups.
-func tileProduct(rows, k int, a []pair, b []pair, c []float32, acc bool) {
+// tileProduct computes C = A·B, or C += A·B with acc, for rows × k pairs of A in tiles and k × Block pairs of B; next is likely
+// to be the next B. Rows beyond the last whole group are computed apart, since the kernel writes whole groups.
+func tileProduct(rows, k int, a, b, next []pair, c []float32, acc bool) {
 	groups := rows / tileGroup
-	tileGroups(groups, k, a, b, c, acc)
+	tileGroups(groups, k, a, b, next, c, acc)
 	if rest := rows % tileGroup; rest > 0 {
 		var last [tileGroup * Block]float32
 		c = c[groups*tileGroup*Block:][:rest*Block]
 		if acc {
 			copy(last[:], c)
 		}
-		tileGroups(1, k, a[groups*tileGroup*tilePairs(k):], b, last[:], acc)
+		tileGroups(1, k, a[groups*tileGroup*tilePairs(k):], b, next, last[:], acc)
 		copy(c, last[:])
 	}
 }
 
-// tileGroups is tileProduct for whole groups. What is left of the depth after whole tiles has tiles of its own shape: rows of
-// B beyond it are not there to be read.
-func tileGroups(groups, k int, a []pair, b []pair, c []float32, acc bool) {
+// tileGroups is tileProduct for whole groups. B is read in steps that stay in the first-level cache while all groups are
+// multiplied with them. What is left of the depth after whole tiles has tiles of its own shape: rows of B beyond it are not
+// there to be read.
+func tileGroups(groups, k int, a, b, next []pair, c []float32, acc bool) {
 	if groups == 0 {
 		return
 	}
@@ -90,12 +89,18 @@ func tileGroups(groups, k int, a []pair, b []pair, c []float32, acc bool) {
 	_ = a[groups*size-1]
 	_ = b[k*Block-1]
 	_ = c[groups*tileGroup*Block-1]
-	steps := k / tileSide
-	if steps > 0 {
-		tileGemm(&tileConfigs[tileSide], groups, steps, a, size, b, c, acc)
+	whole := k / tileSide
+	step := evenStep(whole, depthStep/tileSide, 1)
+	for s := 0; s < whole; s += step {
+		n := min(step, whole-s)
+		fetch := next
+		if s+n < whole {
+			fetch = b[(s+n)*tileSide*Block:]
+		}
+		tileGemm(&tileConfigs[tileSide], groups, n, a[s*tileGroup*tileSide:], size, b[s*tileSide*Block:], c, fetch, acc || s > 0)
 	}
 	if rest := k % tileSide; rest > 0 {
-		tileGemm(&tileConfigs[rest], groups, 1, a[steps*tileGroup*tileSide:], size, b[steps*tileSide*Block:], c, acc || steps > 0)
+		tileGemm(&tileConfigs[rest], groups, 1, a[whole*tileGroup*tileSide:], size, b[whole*tileSide*Block:], c, next, acc || whole > 0)
 	}
 }
 

@@ -22,8 +22,8 @@ func TestTileGemm(t *testing.T) {
 				a, b := pairs(1, s.groups*aStep), pairs(2, ((s.steps-1)*tileSide+s.depth)*Block)
 				got := random(3, s.groups*tileGroup*Block)
 				want := slices.Clone(got)
-				refTileGemm(&tileConfigs[s.depth], s.groups, s.steps, a, aStep, b, want, acc)
-				tileGemm(&tileConfigs[s.depth], s.groups, s.steps, a, aStep, b, got, acc)
+				refTileGemm(&tileConfigs[s.depth], s.groups, s.steps, a, aStep, b, want, nil, acc)
+				tileGemm(&tileConfigs[s.depth], s.groups, s.steps, a, aStep, b, got, nil, acc)
 				requireClose(t, fmt.Sprintf("%+v acc=%v", s, acc), got, want, 1e-5)
 			}
 		}

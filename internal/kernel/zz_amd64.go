@@ -3,7 +3,7 @@
 package kernel
 
 //go:noescape
-func tileGemmAMX(cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pair, c []float32, acc bool)
+func tileGemmAMX(cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pair, c []float32, next []pair, acc bool)
 
 //go:noescape
 func tileLinesAMX(rows int, src []uint16, stride, steps int, dst []pair)
@@ -371,12 +371,12 @@ func prefetch(p *uint16, rows, stride, lines int) {
 	}
 }
 
-func tileGemm(cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pair, c []float32, acc bool) {
+func tileGemm(cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pair, c []float32, next []pair, acc bool) {
 	switch active {
 	case isAMX:
-		tileGemmAMX(cfg, groups, steps, a, aStep, b, c, acc)
+		tileGemmAMX(cfg, groups, steps, a, aStep, b, c, next, acc)
 	default:
-		refTileGemm(cfg, groups, steps, a, aStep, b, c, acc)
+		refTileGemm(cfg, groups, steps, a, aStep, b, c, next, acc)
 	}
 }
 

@@ -2,8 +2,8 @@
 
 #include "textflag.h"
 
-// func tileGemmAMX(cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pair, c []float32, acc bool)
-TEXT ·tileGemmAMX(SB), NOSPLIT, $0-105
+// func tileGemmAMX(cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pair, c []float32, next []pair, acc bool)
+TEXT ·tileGemmAMX(SB), NOSPLIT, $0-129
 	MOVQ cfg+0(FP), AX
 	BYTE $0xc4
 	BYTE $0xe2
@@ -16,18 +16,17 @@ TEXT ·tileGemmAMX(SB), NOSPLIT, $0-105
 	BYTE $0x00
 	BYTE $0x00
 	MOVQ groups+8(FP), BX
-	MOVQ steps+16(FP), CX
-	MOVQ a_base+24(FP), DX
-	MOVQ aStep+48(FP), SI
-	SHLQ $2, SI
-	MOVQ b_base+56(FP), DI
-	MOVQ c_base+80(FP), R8
+	MOVQ a_base+24(FP), CX
+	MOVQ aStep+48(FP), DX
+	SHLQ $2, DX
+	MOVQ c_base+80(FP), SI
+	MOVQ next_base+104(FP), R12
 	MOVQ $64, AX
-	MOVQ $128, R12
+	MOVQ $128, R11
 	TESTQ BX, BX
 	JZ l2
 l1:
-	CMPB acc+104(FP), $0
+	CMPB acc+128(FP), $0
 	JNE l3
 	BYTE $0xc4
 	BYTE $0xe2
@@ -52,50 +51,51 @@ l1:
 	JMP l4
 l3:
 	BYTE $0xc4
-	BYTE $0x82
+	BYTE $0xa2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x20
+	BYTE $0x1e
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0xc4
-	BYTE $0x82
+	BYTE $0xa2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x20
+	BYTE $0x1e
 	BYTE $0x40
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0xc4
-	BYTE $0x82
+	BYTE $0xa2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x94
-	BYTE $0x20
+	BYTE $0x1e
 	BYTE $0x00
 	BYTE $0x08
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0xc4
-	BYTE $0x82
+	BYTE $0xa2
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0x9c
-	BYTE $0x20
+	BYTE $0x1e
 	BYTE $0x40
 	BYTE $0x08
 	BYTE $0x00
 	BYTE $0x00
 l4:
-	MOVQ CX, R9
-	MOVQ DX, R10
-	MOVQ DI, R11
-	TESTQ R9, R9
+	MOVQ steps+16(FP), DI
+	MOVQ CX, R8
+	MOVQ b_base+56(FP), R9
+	MOVQ SI, R10
+	TESTQ DI, DI
 	JZ l6
 l5:
 	BYTE $0xc4
@@ -103,7 +103,7 @@ l5:
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0xb4
-	BYTE $0x23
+	BYTE $0x19
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
@@ -113,7 +113,7 @@ l5:
 	BYTE $0x79
 	BYTE $0x4b
 	BYTE $0xa4
-	BYTE $0x02
+	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
@@ -128,7 +128,7 @@ l5:
 	BYTE $0x7b
 	BYTE $0x4b
 	BYTE $0xbc
-	BYTE $0x23
+	BYTE $0x19
 	BYTE $0x40
 	BYTE $0x00
 	BYTE $0x00
@@ -143,7 +143,7 @@ l5:
 	BYTE $0x79
 	BYTE $0x4b
 	BYTE $0xac
-	BYTE $0x02
+	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x04
 	BYTE $0x00
@@ -158,53 +158,69 @@ l5:
 	BYTE $0x42
 	BYTE $0x5c
 	BYTE $0xdd
-	ADDQ $2048, R10
-	ADDQ $2048, R11
-	DECQ R9
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x4a
+	BYTE $0x00
+	BYTE $0x41
+	BYTE $0x0f
+	BYTE $0x0d
+	BYTE $0x4a
+	BYTE $0x40
+	PREFETCHT1 (R12)
+	PREFETCHT1 64(R12)
+	PREFETCHT1 128(R12)
+	PREFETCHT1 192(R12)
+	ADDQ $128, R10
+	ADDQ $256, R12
+	ADDQ $2048, R8
+	ADDQ $2048, R9
+	DECQ DI
 	JNZ l5
 l6:
 	BYTE $0xc4
-	BYTE $0x82
+	BYTE $0xa2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x84
-	BYTE $0x20
+	BYTE $0x1e
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0xc4
-	BYTE $0x82
+	BYTE $0xa2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x8c
-	BYTE $0x20
+	BYTE $0x1e
 	BYTE $0x40
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0xc4
-	BYTE $0x82
+	BYTE $0xa2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x94
-	BYTE $0x20
+	BYTE $0x1e
 	BYTE $0x00
 	BYTE $0x08
 	BYTE $0x00
 	BYTE $0x00
 	BYTE $0xc4
-	BYTE $0x82
+	BYTE $0xa2
 	BYTE $0x7a
 	BYTE $0x4b
 	BYTE $0x9c
-	BYTE $0x20
+	BYTE $0x1e
 	BYTE $0x40
 	BYTE $0x08
 	BYTE $0x00
 	BYTE $0x00
-	ADDQ SI, DX
-	ADDQ $4096, R8
+	ADDQ DX, CX
+	ADDQ $4096, SI
 	DECQ BX
 	JNZ l1
 l2:

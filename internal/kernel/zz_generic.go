@@ -46,8 +46,8 @@ func interleave(low, high []uint16, y []pair) { refInterleave(low, high, y) }
 
 func prefetch(p *uint16, rows, stride, lines int) { refPrefetch(p, rows, stride, lines) }
 
-func tileGemm(cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pair, c []float32, acc bool) {
-	refTileGemm(cfg, groups, steps, a, aStep, b, c, acc)
+func tileGemm(cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pair, c []float32, next []pair, acc bool) {
+	refTileGemm(cfg, groups, steps, a, aStep, b, c, next, acc)
 }
 
 func tileLines(rows int, src []uint16, stride, steps int, dst []pair) {

@@ -11,7 +11,7 @@ import (
 // 16 rows of 16 pairs of bfloat16 values and 16 pairs for each of 16 columns.
 
 const (
-	tileParams  = "cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pair, c []float32, acc bool"
+	tileParams  = "cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pair, c []float32, next []pair, acc bool"
 	linesParams = "rows int, src []uint16, stride, steps int, dst []pair"
 	transParams = "src []uint16, stride int, dst []pair"
 
@@ -60,6 +60,16 @@ func (a *asm) vexMemory(opcode, prefix, t byte, base, index operand, disp int32)
 		byte(disp), byte(disp>>8), byte(disp>>16), byte(disp>>24))
 }
 
+// prefetchWrite asks for a line that will be written, PREFETCHW, which the Go assembler does not know either.
+func (a *asm) prefetchWrite(p operand, disp int8) {
+	n := number(p)
+	a.code(0x40|n>>3, 0x0f, 0x0d, 1<<6|1<<3|n&7)
+	if n&7 == 4 { // the number that announces a byte for an index
+		a.code(4<<3 | n&7)
+	}
+	a.code(byte(disp))
+}
+
 // tileConfig loads the shapes of the tiles, LDTILECFG; tileRelease, TILERELEASE, forgets them with the contents, which
 // nothing saves when a goroutine moves to another thread.
 func (a *asm) tileConfig(p operand) { a.vexMemory(0x49, vexNone, 0, p, "", 0) }
@@ -96,9 +106,8 @@ func tileGemm(a *asm) {
 	)
 	cfg := a.arg("cfg")
 	a.tileConfig(cfg)
-	groups, steps, ap, aStep := a.arg("groups"), a.arg("steps"), a.arg("a"), a.step("aStep")
-	bp, cp := a.arg("b"), a.arg("c")
-	n, at, bt, dense, row := a.gp(), a.gp(), a.gp(), cfg, a.gp()
+	groups, ap, aStep, cp := a.arg("groups"), a.arg("a"), a.step("aStep"), a.arg("c")
+	n, at, bt, ct, dense, row, next := a.gp(), a.gp(), a.gp(), a.gp(), cfg, a.gp(), a.arg("next")
 	a.op("MOVQ", fmt.Sprintf("$%d", lineBytes), dense)
 	a.op("MOVQ", fmt.Sprintf("$%d", rowBytes), row)
 	quarter := []struct {
@@ -118,9 +127,10 @@ func tileGemm(a *asm) {
 			a.tileLoad(q.tile, cp, row, q.disp)
 		}
 		a.place(begin)
-		a.op("MOVQ", steps, n)
+		a.op("MOVQ", a.fn.frame("steps"), n)
 		a.op("MOVQ", ap, at)
-		a.op("MOVQ", bp, bt)
+		a.op("MOVQ", a.fn.frame("b"), bt)
+		a.op("MOVQ", cp, ct)
 		a.loop(n, func() {
 			a.tileLoad(b0, bt, row, 0)
 			a.tileStream(a0, at, dense, 0)
@@ -130,6 +140,13 @@ func tileGemm(a *asm) {
 			a.tileStream(a1, at, dense, tileBytes)
 			a.tileProduct(c10, a1, b0)
 			a.tileProduct(c11, a1, b1)
+			a.prefetchWrite(ct, 0)
+			a.prefetchWrite(ct, lineBytes)
+			for i := range 4 {
+				a.op("PREFETCHT1", mem(next, i*lineBytes))
+			}
+			a.advance(2*lineBytes, ct)
+			a.advance(4*lineBytes, next)
 			a.advance(2*tileBytes, at)
 			a.advance(tileSide*rowBytes, bt)
 		})

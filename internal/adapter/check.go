@@ -23,7 +23,18 @@ func (a *Adapter) Check(m *checkpoint.Model, force bool) error {
 }
 
 // CheckAll is Check for several adapters, with one error for all of them. It reads the base at most once.
+//
+// Adapters that depend on the input do not fit, as they are no change of the base's weights.
 func CheckAll(m *checkpoint.Model, adapters []*Adapter, force bool) error {
+	return checkAll(m, adapters, force, false)
+}
+
+// CheckAllBeside is CheckAll for use where what depends on the input is computed beside the weights.
+func CheckAllBeside(m *checkpoint.Model, adapters []*Adapter, force bool) error {
+	return checkAll(m, adapters, force, true)
+}
+
+func checkAll(m *checkpoint.Model, adapters []*Adapter, force, beside bool) error {
 	c := checker{m: m, force: force, tied: tiedWeights(m), fingerprint: sync.OnceValues(m.Fingerprint)}
 	for _, a := range adapters {
 		where := ""
@@ -31,6 +42,10 @@ func CheckAll(m *checkpoint.Model, adapters []*Adapter, force bool) error {
 			where = a.Path + ": "
 		}
 		c.base(a, where)
+		if a.InputDependent() && !beside {
+			c.add("%sits gate depends on the input, so that it is no change of the weights", where)
+			c.suggest("`shira freeze-gate %s --model BASE --data FILE -o OUT` fixes the gate to its mean over some data", a.Path)
+		}
 		for _, d := range a.Deltas {
 			c.delta(a, d, where+fault.Quote(d.Module()))
 		}

@@ -23,13 +23,18 @@ type Config struct {
 	// RankPattern says nothing else.
 	R int
 
-	// LoRA, rsLoRA and DoRA; see [Config.Rank] and [Config.Scale]
+	// LoRA, rsLoRA, DoRA and FouRA; see [Config.Rank] and [Config.Scale]
 	Alpha        float64 // lora_alpha, where AlphaPattern says nothing else
 	RankPattern  Overrides
 	AlphaPattern Overrides
 	UseRSLoRA    bool    // the scale is alpha/√r, as for method rslora; DoRA has it on demand
 	Dropout      float64 // lora_dropout, of training alone
 	Layers       []int   // layers_to_transform; nil for all
+
+	// FouRA
+	Transform       string // TransformNone …
+	Gate            string // GateNone …
+	GateTemperature float64
 
 	BaseName        string // name or path of the base model, for people only
 	BaseFingerprint string // of the base the adapter was trained on; "" when the file does not say, as PEFT's do not

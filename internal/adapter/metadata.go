@@ -30,6 +30,9 @@ type metadata struct {
 	UseRSLoRA       bool              `json:"use_rslora,omitempty"`
 	Dropout         float64           `json:"lora_dropout,omitempty"`
 	Layers          []int             `json:"layers_to_transform,omitempty"`
+	Transform       string            `json:"transform,omitempty"`
+	Gate            string            `json:"gate,omitempty"`
+	GateTemperature float64           `json:"gate_temperature,omitempty"`
 	TargetModules   []string          `json:"target_modules"`
 	Seed            uint64            `json:"seed"`
 	TaskType        string            `json:"task_type,omitempty"`
@@ -46,7 +49,9 @@ func encodeMetadata(a *Adapter) (string, error) {
 	m := metadata{
 		Version: formatVersion, Method: c.Method, Mask: c.Mask, R: c.R, Density: c.Density,
 		LoRAAlpha: c.Alpha, RankPattern: c.RankPattern, AlphaPattern: c.AlphaPattern,
-		UseRSLoRA: c.UseRSLoRA || c.Method == "rslora", Dropout: c.Dropout, Layers: c.Layers, TargetModules: c.TargetModules, Seed: c.Seed, TaskType: c.TaskType, BaseName: c.BaseName,
+		UseRSLoRA: c.UseRSLoRA || c.Method == "rslora", Dropout: c.Dropout, Layers: c.Layers,
+		Transform: c.Transform, Gate: c.Gate, GateTemperature: c.GateTemperature,
+		TargetModules: c.TargetModules, Seed: c.Seed, TaskType: c.TaskType, BaseName: c.BaseName,
 		BaseFingerprint: c.BaseFingerprint, DataHash: c.DataHash, ToolVersion: c.ToolVersion,
 		Shapes: map[string][2]int{},
 	}
@@ -98,6 +103,9 @@ func decodeMetadata(path, text string) (Config, shapes, error) {
 	o.get("use_rslora", &m.UseRSLoRA, &err)
 	o.get("lora_dropout", &m.Dropout, &err)
 	o.get("layers_to_transform", &m.Layers, &err)
+	o.get("transform", &m.Transform, &err)
+	o.get("gate", &m.Gate, &err)
+	o.get("gate_temperature", &m.GateTemperature, &err)
 	o.get("target_modules", &m.TargetModules, &err)
 	o.get("seed", &m.Seed, &err)
 	o.get("task_type", &m.TaskType, &err)
@@ -129,6 +137,7 @@ func decodeMetadata(path, text string) (Config, shapes, error) {
 	return Config{
 		Method: m.Method, Mask: m.Mask, R: m.R, Density: m.Density, Alpha: m.LoRAAlpha, RankPattern: m.RankPattern,
 		AlphaPattern: m.AlphaPattern, UseRSLoRA: m.UseRSLoRA, Dropout: m.Dropout, Layers: m.Layers,
+		Transform: m.Transform, Gate: m.Gate, GateTemperature: m.GateTemperature,
 		TargetModules: m.TargetModules, Seed: m.Seed,
 		TaskType: m.TaskType, BaseName: m.BaseName, BaseFingerprint: m.BaseFingerprint, DataHash: m.DataHash,
 		ToolVersion: m.ToolVersion,

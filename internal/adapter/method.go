@@ -40,6 +40,7 @@ type dialect struct {
 var (
 	shiraDialect = dialect{decodeSHiRA, checkSHiRA, encodeSHiRA, differSHiRA}
 	loraDialect  = dialect{decodeLoRA, checkLoRA, encodeLoRA, differLoRA}
+	fouraDialect = dialect{decodeFouRA, checkFouRA, encodeFouRA, differFouRA}
 
 	loraSuffixes = []string{lowRankA, lowRankB}
 	doraSuffixes = []string{lowRankA, lowRankB, lowRankMagnitude}
@@ -51,6 +52,7 @@ var methods = []Method{
 	{"rslora", "LORA", loraSuffixes, readLowRank, loraDialect},
 	{"dora", "LORA", doraSuffixes, readLowRank, loraDialect},
 	{"shira-dora", "SHIRA_DORA", []string{sparseIndices, sparseValues, sparseMagnitude}, readShiraDora, shiraDialect},
+	{"foura", "FOURA", fouraSuffixes, readFouRA, fouraDialect},
 }
 
 // methodByName returns the method of a configuration, or an Incompatible error about path that lists those there are.

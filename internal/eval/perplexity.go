@@ -103,7 +103,8 @@ func loadData(m *model.Model, o Options) (*data.Dataset, error) {
 	return data.Load(data.Options{Path: o.Data, Tokenizer: tok, VocabSize: m.VocabSize, MaxLength: o.MaxSeqLength, OmitEOS: true, Limit: o.Limit})
 }
 
-// applyAdapters adds the weighted deltas of all adapters to the model's weights. Each weight is rounded once, if at all.
+// applyAdapters adds the weighted deltas of all adapters to the model's weights, each of which is rounded once, if at all.
+// Those that depend on the input are computed beside the weights.
 func applyAdapters(m *model.Model, o Options) error {
 	type term struct {
 		adapter.Delta
@@ -123,16 +124,20 @@ func applyAdapters(m *model.Model, o Options) error {
 	if len(adapters) == 0 {
 		return nil
 	}
-	if err := adapter.CheckAll(m.Checkpoint, adapters, o.ForceBase); err != nil {
+	if err := adapter.CheckAllBeside(m.Checkpoint, adapters, o.ForceBase); err != nil {
 		return err
 	}
-	terms := map[*nn.Weight][]term{}
+	terms, beside := map[*nn.Weight][]term{}, map[*nn.Weight][]*nn.LowRank{}
 	for i, a := range adapters {
 		ref := o.Adapters[i]
 		for _, d := range a.Deltas {
 			w := m.Linear(d.Module())
 			if w == nil {
 				return fault.New(fault.Incompatible, ref.Path, "%s is not a linear layer of the model", fault.Quote(d.Module()))
+			}
+			if f, ok := d.(*adapter.FouRA); ok && f.InputDependent() {
+				beside[w] = append(beside[w], Beside(f, float32(ref.Weight)))
+				continue
 			}
 			terms[w] = append(terms[w], term{d, float32(ref.Weight)})
 		}
@@ -148,6 +153,11 @@ func applyAdapters(m *model.Model, o Options) error {
 			adapter.AddTo(sum, base, t.Delta, t.weight)
 		}
 		m.Set(w, sum)
+	}
+	for w, changes := range beside {
+		for _, l := range changes {
+			w.Add(l)
+		}
 	}
 	m.Release()
 	return nil

@@ -22,7 +22,7 @@ type Gate struct {
 	// Mean, where set, is the gate for all tokens, and nothing else counts.
 	Mean []float32
 
-	// Seen, where not nil, sums up how far each component was open for the counted tokens of a scoring graph.
+	// Seen, where not nil, sums up how far each component was open, for all tokens that come by.
 	Seen *Opening
 }
 
@@ -81,7 +81,7 @@ func (g *Gate) forward(graph *Graph, z, v kernel.Tensor) {
 		}
 	})
 	if g.Seen != nil {
-		g.Seen.add(graph.batch.Targets, func(p, k int) float32 { return g.at(open, r, p/kernel.Block, k, p%kernel.Block) })
+		g.Seen.add(len(graph.batch.IDs), func(p, k int) float32 { return g.at(open, r, p/kernel.Block, k, p%kernel.Block) })
 	}
 }
 
@@ -108,13 +108,9 @@ func (g *Gate) at(open []float32, r, b, k, t int) float32 {
 	return 0
 }
 
-// add counts the tokens that have a target.
-func (o *Opening) add(targets []int32, at func(p, k int) float32) {
-	for p, t := range targets {
-		if t == Ignore {
-			continue
-		}
-		o.Tokens++
+func (o *Opening) add(tokens int, at func(p, k int) float32) {
+	o.Tokens += tokens
+	for p := range tokens {
 		for k := range o.Sum {
 			o.Sum[k] += float64(at(p, k))
 		}

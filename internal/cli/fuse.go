@@ -43,9 +43,11 @@ how many of the adapters' entries change stored bits; --min-survival makes it a 
 			if err != nil {
 				return err
 			}
-			if o.Adapters, err = parseRefs(args[1:]); err != nil {
+			refs, err := parseRefs(args[1:])
+			if err != nil {
 				return err
 			}
+			o.Adapters = fuse.Sources(refs)
 			o.ForceBase = o.Force
 			return runFuse(cmd.Context(), a, o)
 		},

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"testing"
 
-	"shira/internal/adapter"
 	"shira/internal/checkpoint"
 	"shira/internal/fault"
 )
@@ -53,7 +52,7 @@ func TestDirectory(t *testing.T) {
 	w := newWorld(t, checkpoint.BF16)
 	dir := w.modelDir("model")
 	a := w.adapter("a.st", 1, 300, 1)
-	report, err := Run(t.Context(), Options{Base: dir + "/", Adapters: []adapter.Ref{{Path: a.Path, Weight: 1}}})
+	report, err := Run(t.Context(), Options{Base: dir + "/", Adapters: []Source{{Path: a.Path, Weight: 1}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +87,7 @@ func TestDirectory(t *testing.T) {
 	}
 
 	// The same tensors from a single file come out the same.
-	if _, err := Run(t.Context(), Options{Base: w.base, Adapters: []adapter.Ref{{Path: a.Path, Weight: 1}}}); err != nil {
+	if _, err := Run(t.Context(), Options{Base: w.base, Adapters: []Source{{Path: a.Path, Weight: 1}}}); err != nil {
 		t.Fatal(err)
 	}
 	single, sharded := read(t, w.path("base-fused.st")), read(t, out)
@@ -105,7 +104,7 @@ func TestDirectory(t *testing.T) {
 func TestDirectoryIsReplacedOnlyWithForce(t *testing.T) {
 	w := newWorld(t, checkpoint.BF16)
 	a := w.adapter("a.st", 1, 30, 1)
-	o := Options{Base: w.modelDir("model"), Adapters: []adapter.Ref{{Path: a.Path, Weight: 1}}, Out: w.path("out")}
+	o := Options{Base: w.modelDir("model"), Adapters: []Source{{Path: a.Path, Weight: 1}}, Out: w.path("out")}
 	if _, err := Run(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +140,7 @@ func TestLinks(t *testing.T) {
 	w.write("hub/blobs/2", `{"model_type": "llama"}`)
 	must(t, os.Symlink("../../blobs/1", w.path("hub/snapshots/r1/model.safetensors")))
 	must(t, os.Symlink("../../blobs/2", w.path("hub/snapshots/r1/config.json")))
-	o := Options{Base: w.path("hub/snapshots/r1"), Adapters: []adapter.Ref{{Path: a.Path, Weight: 1}}, Out: w.path("out")}
+	o := Options{Base: w.path("hub/snapshots/r1"), Adapters: []Source{{Path: a.Path, Weight: 1}}, Out: w.path("out")}
 	if _, err := Run(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ import (
 
 // TestErrors checks the kind and text of each error, and that it leaves every file as it was.
 func TestErrors(t *testing.T) {
-	ref := func(path string) []adapter.Ref { return []adapter.Ref{{Path: path, Weight: 1}} }
+	ref := func(path string) []Source { return []Source{{Path: path, Weight: 1}} }
 	cases := []struct {
 		name  string
 		setup func(w *world) Options
@@ -78,14 +78,14 @@ func TestErrors(t *testing.T) {
 			must(w.t, a.SaveFile(a.Path))
 			b.Deltas[0].(*adapter.Sparse).Name = "layers.0.q_proj"
 			must(w.t, b.SaveFile(b.Path))
-			return Options{Base: w.base, Adapters: []adapter.Ref{{Path: a.Path, Weight: 1}, {Path: b.Path, Weight: 1}}}
+			return Options{Base: w.base, Adapters: []Source{{Path: a.Path, Weight: 1}, {Path: b.Path, Weight: 1}}}
 		}, fault.Incompatible, `a.st: was trained on another base|b.st: "layers.0.q_proj": the base has no such weight`},
 		{"overflow", func(w *world) Options {
 			must(w.t, checkpoint.Write(w.base, worldEntries(checkpoint.F16), nil))
 			return Options{Base: w.base, Adapters: ref(w.exact("a.st", map[int]float32{1: 1, 40: 70000})), Out: w.path("o.st")}
 		}, fault.Numerical, `"model.layers.0.q_proj.weight": entry [1, 3] would not be finite in F16`},
 		{"overflow of weight and value", func(w *world) Options {
-			return Options{Base: w.base, Adapters: []adapter.Ref{{Path: w.exact("a.st", map[int]float32{0: 1e38}), Weight: 1e30}}}
+			return Options{Base: w.base, Adapters: []Source{{Path: w.exact("a.st", map[int]float32{0: 1e38}), Weight: 1e30}}}
 		}, fault.Numerical, "would not be finite in F32"},
 		{"gate", func(w *world) Options {
 			return Options{
@@ -118,7 +118,7 @@ func TestErrors(t *testing.T) {
 func TestGateReports(t *testing.T) {
 	w := newWorld(t, checkpoint.BF16)
 	a := w.adapter("a.st", 1, 200, 1e-3)
-	o := Options{Base: w.base, Adapters: []adapter.Ref{{Path: a.Path, Weight: 1}}, MinSurvival: 1}
+	o := Options{Base: w.base, Adapters: []Source{{Path: a.Path, Weight: 1}}, MinSurvival: 1}
 	r, err := Run(t.Context(), o)
 	if fault.KindOf(err) != fault.Gate || r == nil || r.Survival.Entries != 400 || *r.Survival.Share >= 1 {
 		t.Fatalf("report %+v, error %v", r, err)
@@ -134,7 +134,7 @@ func TestCancel(t *testing.T) {
 	for _, isDir := range []bool{false, true} {
 		w := newWorld(t, checkpoint.BF16)
 		a := w.adapter("a.st", 1, 30, 1)
-		o := Options{Base: w.base, Adapters: []adapter.Ref{{Path: a.Path, Weight: 1}}}
+		o := Options{Base: w.base, Adapters: []Source{{Path: a.Path, Weight: 1}}}
 		if isDir {
 			o.Base = w.modelDir("model")
 		}

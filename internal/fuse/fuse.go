@@ -1,29 +1,35 @@
-// Package fuse adds adapters into the weights of a base model and writes the result as a new checkpoint.
+// Package fuse merges adapters into the weights of a base model and writes the result as a new checkpoint, or as one
+// adapter. Package merge has the methods and the arithmetic.
 //
-// Each weight becomes W' = W + Σ αᵢSᵢ. The sum over the adapters is formed in float64 in an order that depends on the
-// adapters alone, so that the order in which they are given does not matter; it is rounded to float32 and added to W in
-// float32, and that is rounded once to the type in which W is stored. For a float64 weight all of it is in float64.
-// Tensors that no adapter touches are copied byte for byte.
+// One pass over the base reads, merges and writes, in blocks of rows and on all threads. Tensors that no adapter touches
+// are copied byte for byte, within the system where it can do that.
 //
-// Deltas smaller than half a unit in the last place of W vanish in that rounding. The report says how many survive.
+// Deltas smaller than half a unit in the last place of W vanish in the rounding to its type. The report says how many
+// survive.
 package fuse
 
 import (
+	"cmp"
 	"context"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"shira/internal/adapter"
 	"shira/internal/checkpoint"
 	"shira/internal/fault"
+	"shira/internal/merge"
 )
 
 // Options says what to fuse and where to.
 type Options struct {
-	Base     string        // a safetensors file or a model directory
-	Adapters []adapter.Ref // at least one; weight 0 leaves the base as it is
-	Out      string        // where to; "" = [DefaultOut]
+	Base     string   // a safetensors file or a model directory
+	Adapters []Source // at least one
+	Out      string   // where to; "" = [DefaultOut]
+
+	Method string // a name of [merge.Lookup]; "" = linear
+	Params merge.Params
 
 	Force     bool // an output that exists may be replaced
 	ForceBase bool // adapters trained on another base may be applied
@@ -40,31 +46,46 @@ type Options struct {
 // Run fuses adapters into a base. Its report is complete also when the error is of kind Gate, which means that
 // MinSurvival was missed and nothing was written.
 //
-// An output that exists, without Force or DryRun, or that is, lies in or holds an input is a Usage error; adapters that do not fit
-// are an Incompatible one that says it all; a sum that is not finite in the stored type is a Numerical one. A canceled
-// context is an Interrupted error, unless its cause is a fault of its own. After any error all files are as they were.
+// An output that exists, without Force or DryRun, or that is, lies in or holds an input is a Usage error; adapters that do
+// not fit are an Incompatible one that says it all; a sum that is not finite in the stored type is a Numerical one. A
+// canceled context is an Interrupted error, unless its cause is a fault of its own. After any error all files are as they
+// were.
 func Run(ctx context.Context, o Options) (*Report, error) {
 	j, err := prepare(o)
 	if err != nil {
 		return nil, err
 	}
 	defer j.model.Close()
-	if err := j.measure(ctx); err != nil {
-		return nil, err
+	for _, t := range j.tensors {
+		if err := t.Prepare(ctx); err != nil {
+			if e := interrupted(ctx, j.Out); e != nil {
+				return nil, e
+			}
+			return nil, err
+		}
 	}
-	report := j.report()
-	if share := report.Survival.Share; share != nil && *share < o.MinSurvival {
-		return report, fault.New(fault.Gate, o.Base,
+	var report *Report
+	accept := func() error {
+		report = j.report()
+		share := report.Survival.Share
+		if share == nil || *share >= o.MinSurvival {
+			return nil
+		}
+		return fault.New(fault.Gate, o.Base,
 			"only %.2f%% of the adapters' entries change its stored bits: at least %.2f%% are wanted", 100**share, 100*o.MinSurvival).
 			WithHint("nothing was written; store the base in a wider type, or raise the adapters' weights")
 	}
 	if o.DryRun {
-		return report, nil
+		if err = j.pass(ctx, nil); err == nil {
+			err = accept()
+		}
+	} else {
+		err = j.write(ctx, accept)
 	}
-	if err := j.write(ctx); err != nil {
+	if err != nil && (report == nil || fault.KindOf(err) != fault.Gate) {
 		return nil, err
 	}
-	return report, nil
+	return report, err
 }
 
 // DefaultOut returns where the fusion of base goes when the user does not say: "<base>-fused" beside it, with the
@@ -89,7 +110,10 @@ type job struct {
 	isDir    bool
 	exists   bool // there is something at Out
 	model    *checkpoint.Model
+	method   *merge.Method
 	adapters []*adapter.Adapter // in the order given
+	digests  []string           // of the adapters
+	order    []int              // the adapters' indices in an order that does not depend on how they were given
 	tensors  []*target          // those that change, in the order of the model's data
 	byName   map[string]*target
 	progress meter
@@ -105,6 +129,18 @@ func prepare(o Options) (*job, error) {
 	}
 	j := &job{Options: o}
 	var err error
+	if o.Method == "" {
+		o.Method = "linear"
+	}
+	if j.method, err = merge.Lookup(o.Method); err != nil {
+		return nil, err
+	}
+	if j.Params == (merge.Params{}) {
+		j.Params = merge.DefaultParams()
+	}
+	if err := j.method.Check(j.Params); err != nil {
+		return nil, err
+	}
 	if j.isDir, err = isDir(o.Base); err != nil {
 		return nil, err
 	}
@@ -137,48 +173,50 @@ func prepare(o Options) (*job, error) {
 
 // collect finds the tensors that change, and which deltas change them.
 func (j *job) collect() {
-	j.byName = map[string]*target{}
-	for _, i := range j.canonicalOrder() {
+	for _, a := range j.adapters {
+		j.digests = append(j.digests, a.Digest())
+	}
+	j.order = j.canonicalOrder()
+	terms := map[string][]merge.Term{}
+	for _, i := range j.order {
 		for _, d := range j.adapters[i].Deltas {
 			name := adapter.WeightName(d)
-			if j.byName[name] == nil {
-				j.byName[name] = &target{}
-			}
-			t := j.byName[name]
-			t.terms = append(t.terms, term{delta: d, weight: j.Adapters[i].Weight, adapter: i})
+			terms[name] = append(terms[name], merge.Term{
+				Delta: d, Weight: j.Adapters[i].weightOf(name), Adapter: i, Salt: j.digests[i],
+			})
 		}
 	}
+	j.byName = map[string]*target{}
 	for _, t := range j.model.Tensors() {
-		if target := j.byName[t.Name]; target != nil {
-			target.Tensor = t
-			j.tensors = append(j.tensors, target)
-			j.progress.total += t.Size() // the measuring
+		if len(terms[t.Name]) == 0 {
+			continue
+		}
+		target := &target{Target: merge.New(t, terms[t.Name], j.method, j.Params, len(j.adapters))}
+		j.tensors = append(j.tensors, target)
+		j.byName[t.Name] = target
+		if j.DryRun {
+			j.progress.total += t.Size()
 		}
 	}
 	if !j.DryRun {
-		j.progress.total += j.model.Size() // the writing
+		j.progress.total = j.model.Size()
 	}
 	j.progress.tell = j.Progress
 }
 
 // canonicalOrder returns the adapters' indices in an order that does not depend on how they were given.
 func (j *job) canonicalOrder() []int {
-	keys := make([]string, len(j.adapters))
 	order := make([]int, len(j.adapters))
-	for i, a := range j.adapters {
-		keys[i], order[i] = a.Digest(), i
+	for i := range order {
+		order[i] = i
 	}
 	slices.SortStableFunc(order, func(x, y int) int {
-		if c := strings.Compare(keys[x], keys[y]); c != 0 {
-			return c
-		}
-		switch wx, wy := j.Adapters[x].Weight, j.Adapters[y].Weight; {
-		case wx < wy:
-			return -1
-		case wx > wy:
-			return 1
-		}
-		return strings.Compare(filepath.Base(j.Adapters[x].Path), filepath.Base(j.Adapters[y].Path))
+		a, b := &j.Adapters[x], &j.Adapters[y]
+		return cmp.Or(strings.Compare(j.digests[x], j.digests[y]), cmp.Compare(a.Weight, b.Weight),
+			slices.CompareFunc(a.Rules, b.Rules, func(r, q Rule) int {
+				return cmp.Or(strings.Compare(r.Filter, q.Filter), cmp.Compare(r.Weight, q.Weight))
+			}),
+			strings.Compare(filepath.Base(a.Path), filepath.Base(b.Path)))
 	})
 	return order
 }
@@ -195,13 +233,16 @@ func interrupted(ctx context.Context, path string) error {
 	return fault.Wrap(fault.Interrupted, path, cause, "not written")
 }
 
-// meter adds up progress.
+// meter adds up progress, from any goroutine.
 type meter struct {
+	sync.Mutex
 	done, total int64
 	tell        func(done, total int64)
 }
 
 func (m *meter) add(n int64) {
+	m.Lock()
+	defer m.Unlock()
 	m.done += n
 	if m.tell != nil {
 		m.tell(m.done, m.total)

@@ -24,7 +24,7 @@ func TestSums(t *testing.T) {
 			w := newWorld(t, dtype)
 			a := w.adapter("a.st", 1, 200, 1e-3)
 			b := w.adapter("b.st", 2, 150, 1)
-			refs := []adapter.Ref{{Path: a.Path, Weight: 0.3}, {Path: b.Path, Weight: -1.5}}
+			refs := []Source{{Path: a.Path, Weight: 0.3}, {Path: b.Path, Weight: -1.5}}
 			report, err := Run(t.Context(), Options{Base: w.base, Adapters: refs, Out: w.path("out.st")})
 			if err != nil {
 				t.Fatal(err)
@@ -124,15 +124,15 @@ func putUint(b []byte, u uint64) {
 // TestOrderDoesNotMatter fuses three overlapping adapters in every order.
 func TestOrderDoesNotMatter(t *testing.T) {
 	w := newWorld(t, checkpoint.F32)
-	var refs []adapter.Ref
+	var refs []Source
 	for i, name := range []string{"a.st", "b.st", "c.st"} {
-		refs = append(refs, adapter.Ref{Path: w.adapter(name, uint64(i), 400, 1).Path, Weight: 0.1 * float64(i+1)})
+		refs = append(refs, Source{Path: w.adapter(name, uint64(i), 400, 1).Path, Weight: 0.1 * float64(i+1)})
 	}
 	var want []byte
 	for _, order := range [][3]int{{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}} {
 		out := w.path("out.st")
 		_, err := Run(t.Context(), Options{
-			Base: w.base, Out: out, Force: true, Adapters: []adapter.Ref{refs[order[0]], refs[order[1]], refs[order[2]]},
+			Base: w.base, Out: out, Force: true, Adapters: []Source{refs[order[0]], refs[order[1]], refs[order[2]]},
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -154,7 +154,7 @@ func TestOrderDoesNotMatter(t *testing.T) {
 func TestSingleAdapterEqualsAddTo(t *testing.T) {
 	w := newWorld(t, checkpoint.F32)
 	a := w.adapter("a.st", 1, 300, 0.01)
-	if _, err := Run(t.Context(), Options{Base: w.base, Adapters: []adapter.Ref{{Path: a.Path, Weight: 0.7}}, Out: w.path("o.st")}); err != nil {
+	if _, err := Run(t.Context(), Options{Base: w.base, Adapters: []Source{{Path: a.Path, Weight: 0.7}}, Out: w.path("o.st")}); err != nil {
 		t.Fatal(err)
 	}
 	before, after := read(t, w.base), read(t, w.path("o.st"))
@@ -179,7 +179,7 @@ func TestReport(t *testing.T) {
 	const up, down = 1, -2
 	a := w.exact("a.st", map[int]float32{0: up, 5: up, 9: up, 20: 0, 30: up})
 	b := w.exact("b.st", map[int]float32{5: down, 9: up, 20: up, 30: -up, 40: 1e-30})
-	refs := []adapter.Ref{{Path: a, Weight: 1}, {Path: b, Weight: 1}}
+	refs := []Source{{Path: a, Weight: 1}, {Path: b, Weight: 1}}
 	r, err := Run(t.Context(), Options{Base: w.base, Adapters: refs, DryRun: true})
 	if err != nil {
 		t.Fatal(err)
@@ -187,6 +187,7 @@ func TestReport(t *testing.T) {
 	if r.Output != w.path("base-fused.st") || exists(r.Output) {
 		t.Errorf("dry run: output %q, written: %v", r.Output, exists(r.Output))
 	}
+	common := Overlap{A: 0, B: 1, Entries: 4, Share: 4.0 / 6, SignConflicts: 2, Cosine: -2 / (2 * math.Sqrt(7))}
 	// Entry 30 cancels, so it has no weighted delta in the sum; 1e-30 vanishes.
 	checks := []struct {
 		what      string
@@ -195,8 +196,15 @@ func TestReport(t *testing.T) {
 		{"total", r.Survival, survival(5, 4)},
 		{"a", r.Adapters[0].Survival, survival(4, 3)},
 		{"b", r.Adapters[1].Survival, survival(5, 3)},
-		{"tensors", r.Tensors, []TensorReport{{Name: "model.layers.0.q_proj.weight", DType: "F32", Survival: survival(5, 4)}}},
-		{"overlap", r.Overlaps, []Overlap{{A: 0, B: 1, Entries: 4, Share: 4.0 / 6, SignConflicts: 2}}},
+		{"tensors", r.Tensors, []TensorReport{{
+			Name: "model.layers.0.q_proj.weight", DType: "F32", Survival: survival(5, 4), Norm: math.Sqrt(1 + 1 + 4 + 1 + 1e-60),
+			Adapters: []TensorsShare{
+				{Weight: 1, Entries: 5, Norm: 2, Survival: survival(4, 3)},
+				{Weight: 1, Entries: 5, Norm: math.Sqrt(7), Survival: survival(5, 3)},
+			},
+			Overlaps: []Overlap{common},
+		}}},
+		{"overlap", r.Overlaps, []Overlap{common}},
 		{"parameters", r.Adapters[0].Parameters, int64(5)},
 	}
 	for _, c := range checks {
@@ -220,11 +228,11 @@ func TestReport(t *testing.T) {
 func TestIdentity(t *testing.T) {
 	w := newWorld(t, checkpoint.BF16)
 	a := w.adapter("a.st", 1, 100, 1)
-	for name, ref := range map[string]adapter.Ref{
+	for name, ref := range map[string]Source{
 		"weight 0":  {Path: a.Path, Weight: 0},
 		"untrained": {Path: w.exact("zero.st", map[int]float32{3: 0, 4: 0}), Weight: 1},
 	} {
-		r, err := Run(t.Context(), Options{Base: w.base, Adapters: []adapter.Ref{ref}, Out: w.path("out.st"), Force: true, MinSurvival: 1})
+		r, err := Run(t.Context(), Options{Base: w.base, Adapters: []Source{ref}, Out: w.path("out.st"), Force: true, MinSurvival: 1})
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -252,7 +260,7 @@ func TestMetadata(t *testing.T) {
 	if err := a.SaveFile(a.Path); err != nil {
 		t.Fatal(err)
 	}
-	refs := []adapter.Ref{{Path: a.Path, Weight: 0.5}}
+	refs := []Source{{Path: a.Path, Weight: 0.5}}
 	if _, err := Run(t.Context(), Options{Base: w.base, Adapters: refs, Out: w.path("1.st")}); err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +291,7 @@ func TestProgress(t *testing.T) {
 	a := w.adapter("a.st", 1, 10, 1)
 	var last, total int64
 	_, err := Run(t.Context(), Options{
-		Base: w.base, Adapters: []adapter.Ref{{Path: a.Path, Weight: 1}}, Out: w.path("o.st"),
+		Base: w.base, Adapters: []Source{{Path: a.Path, Weight: 1}}, Out: w.path("o.st"),
 		Progress: func(done, all int64) {
 			if done <= last || done > all {
 				t.Errorf("progress %d of %d after %d", done, all, last)
@@ -298,7 +306,7 @@ func TestProgress(t *testing.T) {
 
 // TestLargeRows crosses the blocks' bounds: rows that do not divide a block, and a row larger than one.
 func TestLargeRows(t *testing.T) {
-	for _, shape := range [][2]int{{700, 999}, {3, blockBytes/2 + 7}} {
+	for _, shape := range [][2]int{{700, 999}, {3, 1<<19 + 7}} {
 		dir := t.TempDir()
 		out, in := shape[0], shape[1]
 		g := rand.New(rand.NewPCG(3, 4))
@@ -320,7 +328,7 @@ func TestLargeRows(t *testing.T) {
 		a := &adapter.Adapter{Config: adapter.Config{Method: "shira", R: 1}, Deltas: []adapter.Delta{s}}
 		path := filepath.Join(dir, "a.st")
 		must(t, a.SaveFile(path))
-		if _, err := Run(context.Background(), Options{Base: base, Adapters: []adapter.Ref{{Path: path, Weight: 1}}}); err != nil {
+		if _, err := Run(context.Background(), Options{Base: base, Adapters: []Source{{Path: path, Weight: 1}}}); err != nil {
 			t.Fatal(err)
 		}
 		want := read(t, base)["m.weight"]

@@ -19,7 +19,7 @@ func TestStories(t *testing.T) {
 		}
 	}
 	out := filepath.Join(t.TempDir(), "fused")
-	report, err := Run(t.Context(), Options{Base: base, Adapters: []adapter.Ref{{Path: tuned, Weight: 1}}, Out: out})
+	report, err := Run(t.Context(), Options{Base: base, Adapters: []Source{{Path: tuned, Weight: 1}}, Out: out})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,13 +91,13 @@ func BenchmarkRun(b *testing.B) {
 	if err := checkpoint.Write(base, entries, nil); err != nil {
 		b.Fatal(err)
 	}
-	var refs []adapter.Ref
+	var refs []Source
 	for k, a := range adapters {
 		path := filepath.Join(dir, string(rune('a'+k))+".st")
 		if err := a.SaveFile(path); err != nil {
 			b.Fatal(err)
 		}
-		refs = append(refs, adapter.Ref{Path: path, Weight: 0.5})
+		refs = append(refs, Source{Path: path, Weight: 0.5})
 	}
 	for _, dry := range []bool{true, false} {
 		name := map[bool]string{true: "measure", false: "write"}[dry]

@@ -90,7 +90,7 @@ func (w *world) exact(name string, values map[int]float32) string {
 
 // reference returns the summed weighted deltas of one tensor, by flat index. With two adapters the order of the float64
 // sum cannot matter.
-func (w *world) reference(name string, adapters []*adapter.Adapter, refs []adapter.Ref, dtype checkpoint.DType) map[int]float64 {
+func (w *world) reference(name string, adapters []*adapter.Adapter, refs []Source, dtype checkpoint.DType) map[int]float64 {
 	sums := map[int]float64{}
 	for i, a := range adapters {
 		weight := refs[i].Weight

@@ -3,7 +3,6 @@ package fuse
 import (
 	"context"
 	"encoding/json"
-	"io"
 	"path/filepath"
 
 	"shira/internal/adapter"
@@ -12,70 +11,58 @@ import (
 	"shira/internal/fsx"
 )
 
-// measure walks over the tensors that change and counts what happens, without writing.
-func (j *job) measure(ctx context.Context) error {
-	for _, t := range j.tensors {
-		if err := t.copyTo(ctx, io.Discard, len(j.adapters), j.progress.add); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// write puts the output in place, durably and as a whole.
-func (j *job) write(ctx context.Context) error {
+// write makes one pass over the base into temporary files, and puts them in place, durably and as a whole, unless accept,
+// which is called when all is known, returns an error.
+func (j *job) write(ctx context.Context, accept func() error) error {
 	record, err := j.record()
 	if err != nil {
 		return err
 	}
 	if !j.isDir {
-		return j.writeFile(ctx, j.model.Files()[0], j.Out, record, fsx.Replace(j.Force))
+		return j.writeFiles(ctx, []string{j.Out}, record, accept, fsx.Replace(j.Force))
 	}
 	if err := j.checkSpace(); err != nil {
 		return err
 	}
 	return fsx.WriteDir(j.Out, func(dir string) error {
+		var paths []string
 		for _, f := range j.model.Files() {
-			if err := j.writeFile(ctx, f, filepath.Join(dir, filepath.Base(f.Path())), record); err != nil {
-				return err
-			}
+			paths = append(paths, filepath.Join(dir, filepath.Base(f.Path())))
+		}
+		if err := j.writeFiles(ctx, paths, record, accept); err != nil {
+			return err
 		}
 		return j.copyCompanions(ctx, dir)
 	}, fsx.Replace(j.Force))
 }
 
-// writeFile writes the new form of one of the model's files: the same tensors in the same order.
-func (j *job) writeFile(ctx context.Context, f *checkpoint.File, path, record string, opts ...fsx.Option) error {
-	var entries []checkpoint.Entry
-	for _, t := range f.Tensors() {
-		entry := t.Entry()
-		if target := j.byName[t.Name]; target != nil {
-			entry.Write = func(w io.Writer) error { return target.copyTo(ctx, w, len(j.adapters), j.progress.add) }
-		} else {
-			entry.Write = func(w io.Writer) error { return t.Entry().Write(&passer{ctx, w, f.Path(), &j.progress}) }
+// writeFiles writes the new forms of the model's files: the same tensors in the same order.
+func (j *job) writeFiles(ctx context.Context, paths []string, record string, accept func() error, opts ...fsx.Option) error {
+	outputs := make([]*checkpoint.Rewriter, len(paths))
+	for i, f := range j.model.Files() {
+		metadata := f.Metadata()
+		metadata[adapter.FusedKey] = record
+		var err error
+		if outputs[i], err = f.Rewrite(paths[i], metadata, opts...); err != nil {
+			return err
 		}
-		entries = append(entries, entry)
+		defer outputs[i].Abort()
 	}
-	metadata := f.Metadata()
-	metadata[adapter.FusedKey] = record
-	return checkpoint.Write(path, entries, metadata, opts...)
-}
-
-// passer passes bytes on until the context is canceled.
-type passer struct {
-	ctx  context.Context
-	w    io.Writer
-	path string
-	*meter
-}
-
-func (p *passer) Write(b []byte) (int, error) {
-	if err := interrupted(p.ctx, p.path); err != nil {
-		return 0, err
+	if err := j.pass(ctx, outputs); err != nil {
+		return err
 	}
-	n, err := p.w.Write(b)
-	p.add(int64(n))
-	return n, err
+	if err := accept(); err != nil {
+		return err
+	}
+	for _, out := range outputs {
+		if err := interrupted(ctx, j.Out); err != nil {
+			return err
+		}
+		if err := out.Commit(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // record returns the metadata that tells of this fusion, after those that went before.
@@ -85,10 +72,10 @@ func (j *job) record() (string, error) {
 		return "", err
 	}
 	list := adapter.Fusions(j.model.Files()[0].Metadata())
-	for _, i := range j.canonicalOrder() {
+	for _, i := range j.order {
 		list = append(list, adapter.Fusion{
 			Adapter: filepath.Base(filepath.Clean(j.Adapters[i].Path)),
-			Digest:  j.adapters[i].Digest(),
+			Digest:  j.digests[i],
 			Weight:  j.Adapters[i].Weight,
 			Base:    base,
 		})

@@ -1,0 +1,32 @@
+package fsx
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// copyRange copies up to n bytes within the kernel, which shares blocks on file systems that can. It returns how many; where
+// these files do not allow it, that is less and no error.
+func copyRange(dst *os.File, off int64, src *os.File, from, n int64) (done int64, err error) {
+	for done < n {
+		in, out := from+done, off+done
+		k, err := unix.CopyFileRange(int(src.Fd()), &in, int(dst.Fd()), &out, int(min(n-done, 1<<30)), 0)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT), errors.Is(err, unix.EIO), errors.Is(err, unix.EFBIG):
+			return done, err
+		case err != nil || k == 0:
+			return done, nil
+		}
+		done += int64(k)
+	}
+	return done, nil
+}
+
+// startWriteback is advice: an error has no consequence.
+func startWriteback(f *os.File, off, n int64) {
+	_ = unix.SyncFileRange(int(f.Fd()), off, n, unix.SYNC_FILE_RANGE_WRITE)
+}

@@ -1,0 +1,139 @@
+package fuse
+
+import (
+	"context"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"shira/internal/checkpoint"
+	"shira/internal/merge"
+)
+
+// target is a weight of the base that adapters change.
+type target struct {
+	*merge.Target
+	blocks []merge.Stats // what each block of rows gave
+	stats  merge.Stats   // their sum, in order
+}
+
+// piece is the unit of work of a pass over the base: a block of a target's rows, or a range of bytes that stay.
+type piece struct {
+	file   int // index of the file
+	target *target
+	block  int
+	off, n int64 // of the file's data, where target is nil
+}
+
+// copyBytes is the most that a piece copies.
+const copyBytes = 16 << 20
+
+// pieces cuts the data of all files into pieces, in order. Without copies there are only those of targets.
+func (j *job) pieces(copies bool) []piece {
+	var list []piece
+	for i, f := range j.model.Files() {
+		start, end := int64(0), int64(0) // of bytes that stay
+		flush := func() {
+			for ; copies && start < end; start += copyBytes {
+				list = append(list, piece{file: i, off: start, n: min(copyBytes, end-start)})
+			}
+		}
+		for _, t := range f.Tensors() {
+			target := j.byName[t.Name]
+			if target == nil {
+				end += t.Size()
+				continue
+			}
+			flush()
+			for b := range target.Blocks() {
+				list = append(list, piece{file: i, target: target, block: b})
+			}
+			end += t.Size()
+			start = end
+		}
+		flush()
+	}
+	return list
+}
+
+// pass works on all pieces: it reads blocks, merges, and writes to outputs, one for each file; nil: nothing is written.
+// The threads take pieces in the files' order, a few more threads than cores, so that some compute while others wait for
+// the disk.
+func (j *job) pass(ctx context.Context, outputs []*checkpoint.Rewriter) error {
+	pieces := j.pieces(outputs != nil)
+	for _, t := range j.tensors {
+		t.blocks = make([]merge.Stats, t.Blocks())
+	}
+	workers := min(runtime.GOMAXPROCS(0)+extraThreads, len(pieces))
+	errs := make([]error, len(pieces))
+	var next atomic.Int64
+	var group sync.WaitGroup
+	for range workers {
+		group.Go(func() {
+			var h hand
+			for i := int(next.Add(1)) - 1; i < len(pieces); i = int(next.Add(1)) - 1 {
+				if errs[i] = interrupted(ctx, j.Out); errs[i] == nil {
+					errs[i] = j.work(&h, &pieces[i], outputs)
+				}
+				if errs[i] != nil {
+					next.Store(int64(len(pieces))) // those before are being worked on: the first error is the same in every run
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {
+		return errs[i]
+	}
+	for _, t := range j.tensors {
+		t.stats = merge.NewStats(len(j.adapters))
+		for i := range t.blocks {
+			t.stats.Add(&t.blocks[i])
+		}
+		t.blocks = nil
+	}
+	return nil
+}
+
+// extraThreads is how many threads there are beyond the cores.
+const extraThreads = 2
+
+// hand is the memory of one thread.
+type hand struct {
+	worker *merge.Worker
+	buf    []byte
+}
+
+func (j *job) work(h *hand, p *piece, outputs []*checkpoint.Rewriter) error {
+	if p.target == nil {
+		if err := outputs[p.file].Copy(p.off, p.n); err != nil {
+			return err
+		}
+		j.progress.add(p.n)
+		return nil
+	}
+	t := p.target
+	if h.worker == nil || h.worker.Target != t.Target {
+		h.worker = t.NewWorker(h.worker)
+	}
+	first, n := t.Rows(p.block)
+	var err error
+	if h.buf, err = t.Read(h.buf, first, n); err != nil {
+		return err
+	}
+	stats, err := h.worker.Apply(h.buf, first)
+	if err != nil {
+		return err
+	}
+	t.blocks[p.block] = *stats
+	if outputs != nil {
+		row := int64(len(h.buf) / n)
+		if err := outputs[p.file].WriteAt(t.Tensor, h.buf, int64(first)*row); err != nil {
+			return err
+		}
+	}
+	j.progress.add(int64(len(h.buf)))
+	return nil
+}

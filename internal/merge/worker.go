@@ -1,0 +1,241 @@
+package merge
+
+import (
+	"slices"
+
+	"shira/internal/adapter"
+	"shira/internal/checkpoint"
+)
+
+// Worker works on the rows of a target, in memory of its own. It belongs to one goroutine.
+type Worker struct {
+	*Target
+	stats Stats
+
+	base    []float32   // the block's rows of the weight, where a term is not sparse
+	dense   [][]float32 // of each term, the block's rows of its change; nil for one of entries
+	scratch [][]float32 // of each term, one row that was pruned
+
+	raw, views []view    // of each term, the current row, before and after pruning
+	values     []float32 // of each term, what it has at the current entry
+
+	// The entries of the block that some term has, in row-major order.
+	at    []int32   // of a sparse target, the index into the block; all entries otherwise
+	sum   []float64 // their merged changes
+	parts []part
+
+	add adder
+}
+
+// part says that an adapter contributes to an entry of Worker.at.
+type part struct{ entry, adapter int32 }
+
+// NewWorker returns a worker for t, in the memory of an old one that is not used any more, which may be nil.
+func (t *Target) NewWorker(old *Worker) *Worker {
+	w := old
+	if w == nil {
+		w = &Worker{}
+	}
+	w.Target = t
+	n := len(t.Terms)
+	w.dense, w.scratch = slices.Grow(w.dense[:0], n)[:n], slices.Grow(w.scratch[:0], n)[:n]
+	w.raw, w.views, w.values = make([]view, n), make([]view, n), make([]float32, n)
+	return w
+}
+
+// Apply adds the merged change to block, the stored bytes of whole rows from row first on, and returns what it found. An
+// entry that would not be finite is a Numerical error.
+func (w *Worker) Apply(block []byte, first int) (*Stats, error) {
+	if err := w.merge(block, first); err != nil {
+		return nil, err
+	}
+	if bad, err := w.add.block(w.DType, block, !w.sparse, w.at, w.sum); err != nil {
+		return nil, err
+	} else if bad >= 0 {
+		return nil, w.errNotFinite(first*w.Shape[1]+w.place(bad), w.add.before(w.DType, bad), w.sum[bad])
+	}
+	w.count()
+	return &w.stats, nil
+}
+
+// place returns the index into the block of entry k.
+func (w *Worker) place(k int) int {
+	if !w.sparse {
+		return k
+	}
+	return int(w.at[k])
+}
+
+// merge fills at, sum and parts with the merged change of the rows, and the statistics of what went into it.
+func (w *Worker) merge(block []byte, first int) error {
+	n := len(block) / w.rowBytes()
+	w.stats = NewStats(w.adapters)
+	w.at, w.sum, w.parts = w.at[:0], w.sum[:0], w.parts[:0]
+	if err := w.changes(block, first, n); err != nil {
+		return err
+	}
+	for r := range n {
+		w.row(first+r, r)
+		if w.sparse {
+			w.mergeEntries(r * w.Shape[1])
+		} else {
+			w.mergeAll(r * w.Shape[1])
+		}
+	}
+	return nil
+}
+
+// changes computes the rows of all changes that are not sparse.
+func (w *Worker) changes(block []byte, first, n int) error {
+	if w.sparse {
+		return nil
+	}
+	size := n * w.Shape[1]
+	w.base = slices.Grow(w.base[:0], size)[:size]
+	if err := checkpoint.DecodeFloat32(w.base, w.DType, block); err != nil {
+		return err
+	}
+	for i, t := range w.Terms {
+		if _, ok := t.entries(); ok {
+			continue
+		}
+		w.dense[i] = slices.Grow(w.dense[i][:0], size)[:size]
+		t.Delta.Rows(w.dense[i], w.base, first, n)
+	}
+	return nil
+}
+
+// row sets raw and views to a row of the weight, which is row r of the block, and counts what it has.
+func (w *Worker) row(row, r int) {
+	in := w.Shape[1]
+	for i := range w.Terms {
+		t := &w.Terms[i]
+		if e, ok := t.entries(); ok {
+			cols, values := e.Row(row)
+			w.raw[i] = view{false, cols, values}
+		} else {
+			w.raw[i] = view{true, nil, w.dense[i][r*in : (r+1)*in]}
+		}
+		v := w.raw[i]
+		s := &w.stats.Adapters[t.Adapter]
+		s.Mask += int64(len(v.values))
+		s.Squares += squares(v.values)
+		for k := range i {
+			o := &w.Terms[k]
+			a, b := min(t.Adapter, o.Adapter), max(t.Adapter, o.Adapter)
+			w.stats.Pairs[a][b].compare(v, w.raw[k], t.Weight, o.Weight)
+		}
+		if p := w.pruners[i]; p != nil {
+			w.scratch[i] = append(w.scratch[i][:0], v.values...)
+			v.values = w.scratch[i]
+			p.row(row, v.cols, v.values)
+		}
+		w.views[i] = v
+	}
+}
+
+// combined returns the merged change at an entry where the terms have w.values.
+func (w *Worker) combined() float64 {
+	if w.Method.combine != nil {
+		return w.Method.combine(&w.Params, w.values, w.weights)
+	}
+	sum := 0.0
+	for i, v := range w.values {
+		sum += float64(w.weights[i] * float64(v)) // rounded here: never fused with the sum
+	}
+	return sum
+}
+
+// mergeEntries appends the entries of the current row that any term has, columns ascending. Its first element is that of
+// index base of the block.
+func (w *Worker) mergeEntries(base int) {
+	for {
+		col, found := int32(0), false
+		for _, v := range w.views {
+			if len(v.cols) > 0 && (!found || v.cols[0] < col) {
+				col, found = v.cols[0], true
+			}
+		}
+		if !found {
+			return
+		}
+		for i := range w.views {
+			v := &w.views[i]
+			w.values[i] = 0
+			if len(v.cols) == 0 || v.cols[0] != col {
+				continue
+			}
+			if w.values[i] = v.values[0]; w.values[i] != 0 {
+				w.parts = append(w.parts, part{int32(len(w.at)), int32(w.Terms[i].Adapter)})
+			}
+			v.cols, v.values = v.cols[1:], v.values[1:]
+		}
+		w.at, w.sum = append(w.at, int32(base)+col), append(w.sum, w.combined())
+	}
+}
+
+// mergeAll appends all entries of the current row.
+func (w *Worker) mergeAll(base int) {
+	for c := range w.Shape[1] {
+		for i := range w.views {
+			v := &w.views[i]
+			switch {
+			case v.all:
+				w.values[i] = v.values[c]
+			case len(v.cols) > 0 && int(v.cols[0]) == c:
+				w.values[i] = v.values[0]
+				v.cols, v.values = v.cols[1:], v.values[1:]
+			default:
+				w.values[i] = 0
+			}
+			if w.values[i] != 0 && len(w.Terms) > 1 {
+				w.parts = append(w.parts, part{int32(base + c), int32(w.Terms[i].Adapter)})
+			}
+		}
+		w.sum = append(w.sum, w.combined())
+	}
+}
+
+// count compares stored bits before and after.
+func (w *Worker) count() {
+	s := &w.stats
+	s.Entries, s.Changed, s.Squares = w.add.entries, w.add.changed, w.add.squares
+	if len(w.Terms) == 1 && w.Method.combine == nil {
+		s.Adapters[w.Terms[0].Adapter].Survival = s.Survival
+		return
+	}
+	for _, p := range w.parts {
+		a := &s.Adapters[p.adapter]
+		a.Entries++
+		if w.add.flags[p.entry] {
+			a.Changed++
+		}
+	}
+}
+
+// Merged writes the merged change of rows [first, first+n) to dst, n×in, without adding it to anything. block has the
+// stored bytes of those rows.
+func (w *Worker) Merged(dst []float32, block []byte, first int) error {
+	if err := w.merge(block, first); err != nil {
+		return err
+	}
+	clear(dst)
+	for k, v := range w.sum {
+		dst[w.place(k)] = float32(v)
+	}
+	return nil
+}
+
+// Entries appends the merged change of a target without dense terms as entries, in row-major order.
+func (w *Worker) Entries(s *adapter.Sparse, first, n int) error {
+	in := w.Shape[1]
+	if err := w.merge(make([]byte, n*w.rowBytes()), first); err != nil {
+		return err
+	}
+	for k, v := range w.sum {
+		s.RowIdx = append(s.RowIdx, int32(first+int(w.at[k])/in))
+		s.ColIdx = append(s.ColIdx, w.at[k]%int32(in))
+		s.Values = append(s.Values, float32(v))
+	}
+	return nil
+}

@@ -18,7 +18,8 @@ var rooms = map[string][]string{
 	"internal/cli":          {"internal/adapter", "internal/adapter/mask", "internal/buildinfo", "internal/checkpoint", "internal/compare", "internal/config", "internal/eval", "internal/fault", "internal/fsx", "internal/fuse", "internal/kernel", "internal/merge", "internal/model", "internal/spell", "internal/train"},
 	"internal/train":        {"internal/adapter", "internal/adapter/mask", "internal/buildinfo", "internal/checkpoint", "internal/config", "internal/data", "internal/eval", "internal/fault", "internal/fsx", "internal/kernel", "internal/model", "internal/nn", "internal/procstat", "internal/report"},
 	"internal/eval":         {"internal/adapter", "internal/data", "internal/fault", "internal/kernel", "internal/model", "internal/nn", "internal/procstat"},
-	"internal/fuse":         {"internal/adapter", "internal/checkpoint", "internal/fault", "internal/fsx"},
+	"internal/fuse":         {"internal/adapter", "internal/checkpoint", "internal/fault", "internal/fsx", "internal/merge"},
+	"internal/merge":        {"internal/adapter", "internal/checkpoint", "internal/fault", "internal/kernel"},
 	"internal/compare":      {"internal/adapter", "internal/checkpoint", "internal/fault"},
 	"internal/model":        {"internal/checkpoint", "internal/fault", "internal/fsx", "internal/model/bind", "internal/model/llama", "internal/nn"},
 	"internal/model/llama":  {"internal/checkpoint", "internal/fault", "internal/model/bind", "internal/nn"},
@@ -40,7 +41,7 @@ var rooms = map[string][]string{
 	"internal/report":       nil,
 	"internal/spell":        nil,
 	"scripts/demo":          {"internal/checkpoint", "internal/fault"},
-	"scripts/randmodel":     {"internal/checkpoint", "internal/fault", "internal/fsx"},
+	"scripts/randmodel":     {"internal/adapter", "internal/checkpoint", "internal/fault", "internal/fsx"},
 }
 
 // homes says which packages may import a library, or what lies below it, that must not spread.

@@ -1,8 +1,9 @@
 // Command randmodel writes a Llama with random weights as a Hugging Face directory, for benchmarks: how fast a model is
-// does not depend on the values of its weights. It can write rows of random tokens for that model, too.
+// does not depend on the values of its weights. It can write rows of random tokens for that model, and adapters, too.
 //
 //	go run ./scripts/randmodel --size 110m --dtype bfloat16 build/bench/110m
 //	go run ./scripts/randmodel --size 110m --data rows.jsonl --rows 48 --length 256
+//	go run ./scripts/randmodel --size 110m --adapter shira --r 32 --seed 1 build/bench/110m-shira
 package main
 
 import (
@@ -11,6 +12,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 
 	"shira/internal/checkpoint"
 	"shira/internal/fault"
@@ -23,6 +26,9 @@ type options struct {
 	out          string // "" when only rows are asked for
 	data         string // "" for none
 	rows, length int
+	adapter      string // the method of the adapter to write in the model's place; "" for the model
+	r            int
+	seed         uint64
 }
 
 func main() {
@@ -40,7 +46,12 @@ func run(args []string, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if o.out != "" {
+	if o.adapter != "" {
+		if err := writeAdapter(o.out, o.size, o.adapter, o.r, o.seed); err != nil {
+			return err
+		}
+		fmt.Fprintf(w, "%s: a %s adapter\n", o.out, o.adapter)
+	} else if o.out != "" {
 		if err := writeModel(o.out, o.size, o.dtype); err != nil {
 			return err
 		}
@@ -64,6 +75,9 @@ func parse(args []string, w io.Writer) (options, error) {
 	flags.StringVar(&o.data, "data", "", "`file` for rows of random tokens")
 	flags.IntVar(&o.rows, "rows", 32, "`number` of rows")
 	flags.IntVar(&o.length, "length", 256, "`tokens` in a row")
+	flags.StringVar(&o.adapter, "adapter", "", "write an adapter of this `method` for the model: "+strings.Join(methods, ", "))
+	flags.IntVar(&o.r, "r", 32, "`rank` or budget of the adapter")
+	flags.Uint64Var(&o.seed, "seed", 1, "`number` that another adapter has another of")
 	flags.SetOutput(io.Discard)
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		flags.SetOutput(w)
@@ -83,7 +97,10 @@ func parse(args []string, w io.Writer) (options, error) {
 	if o.rows < 1 || o.length < 2 {
 		return o, fault.New(fault.Usage, "", "--rows and --length: want at least 1 and 2")
 	}
-	if flags.NArg() > 1 || flags.NArg() == 0 && o.data == "" {
+	if o.adapter != "" && (!slices.Contains(methods, o.adapter) || o.r < 1) {
+		return o, fault.New(fault.Usage, "", "--adapter: want one of %s, and a positive --r", strings.Join(methods, ", "))
+	}
+	if flags.NArg() > 1 || o.adapter != "" && flags.NArg() == 0 || flags.NArg() == 0 && o.data == "" {
 		return o, fault.New(fault.Usage, "", "want one folder OUT, or --data FILE")
 	}
 	o.out = flags.Arg(0)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"shira/internal/adapter"
 	"shira/internal/checkpoint"
 	"shira/internal/eval"
 	"shira/internal/fault"
@@ -43,6 +44,38 @@ func TestModelsLoadAndGuess(t *testing.T) {
 				t.Errorf("loss %v, want about %v; %d rows, %d tokens", r.Loss, want, r.Rows, r.Tokens)
 			}
 		})
+	}
+}
+
+// Adapters fit the models of their size, and those of other seeds are others.
+func TestAdaptersFit(t *testing.T) {
+	dir := t.TempDir()
+	base := filepath.Join(dir, "base")
+	if err := run([]string{"--size", "260k", base}, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	m, err := checkpoint.OpenModel(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	var digests []string
+	for _, seed := range []string{"1", "2"} {
+		path := filepath.Join(dir, seed)
+		if err := run([]string{"--size", "260k", "--adapter", "shira", "--r", "4", "--seed", seed, path}, io.Discard); err != nil {
+			t.Fatal(err)
+		}
+		a, err := adapter.Load(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Check(m, false); err != nil || a.Parameters() != 15840 {
+			t.Errorf("%d parameters, %v", a.Parameters(), err)
+		}
+		digests = append(digests, a.Digest())
+	}
+	if digests[0] == digests[1] {
+		t.Error("two seeds gave one adapter")
 	}
 }
 
@@ -89,7 +122,7 @@ func TestBytesDoNotDependOnCores(t *testing.T) {
 
 func TestUsage(t *testing.T) {
 	for _, args := range []string{"out", "--size 7b out", "--size 15m", "--size 15m --dtype int8 out", "--size 15m a b",
-		"--size 15m --data f --rows 0", "--size 15m --data f --length 1", "--frobnicate"} {
+		"--size 15m --data f --rows 0", "--size 15m --adapter none a", "--size 15m --adapter shira", "--size 15m --adapter shira --r 0 a", "--size 15m --data f --length 1", "--frobnicate"} {
 		if err := run(strings.Fields(args), io.Discard); fault.KindOf(err) != fault.Usage {
 			t.Errorf("%s: error is %v", args, err)
 		}

@@ -7,12 +7,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"shira/internal/checkpoint"
 	"shira/internal/fault"
 	"shira/internal/fuse"
+	"shira/internal/merge"
 )
 
 type fuseOptions struct {
@@ -21,15 +23,17 @@ type fuseOptions struct {
 }
 
 func newFuseCmd(a *app) *cobra.Command {
-	var o fuseOptions
+	o := fuseOptions{Options: fuse.Options{Params: merge.DefaultParams()}}
 	cmd := &cobra.Command{
 		Use:   "fuse BASE ADAPTER[@WEIGHT]… [-o OUT]",
 		Short: "Write a base with adapters added to its weights",
 		Long: `Write a new checkpoint: the base plus each adapter times its weight. The sum is formed
 in float32 and rounded once to the type of each tensor; everything else is copied. For
 a directory the output is a complete model directory. Without -o it is BASE-fused,
-beside the base. The base is not changed.
+beside the base. The base is not changed. Adapters of all methods go together.
 
+--method merges in other ways than by the sum:
+` + methodTable() + `
 Changes smaller than the base's precision vanish when they are rounded. The report says
 how many of the adapters' entries change stored bits; --min-survival makes it a gate.`,
 		Args: arguments(2, -1, "BASE and at least one ADAPTER"),
@@ -55,11 +59,24 @@ how many of the adapters' entries change stored bits; --min-survival makes it a 
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.StringVarP(&o.Out, "output", "o", "", "write to `OUT`; default BASE-fused beside the base")
+	f.StringVarP(&o.Method, "method", "m", "linear", "merge by the method of this `NAME`")
+	f.Float64Var(&o.Params.Density, "density", o.Params.Density, "share `X` of each adapter's entries that the method keeps")
+	f.StringVar(&o.Params.MajoritySign, "majority-sign-method", o.Params.MajoritySign, "how ties and dare_ties elect signs: `total|frequency`")
+	f.Uint64Var(&o.Params.Seed, "seed", 0, "`N` for the choices of dare_linear and dare_ties")
 	f.BoolVar(&o.Force, "force", false, "replace OUT where it exists, and apply adapters that were trained on another base")
 	f.BoolVar(&o.DryRun, "dry-run", false, "report only; write nothing, whether OUT exists or not")
 	f.Float64Var(&o.MinSurvival, "min-survival", 0, "fail with exit code 9, writing nothing, when less than the share `X` (0 to 1) of entries survives")
 	addJSON(cmd, &o.asJSON)
 	return cmd
+}
+
+// methodTable explains the methods, a line each.
+func methodTable() string {
+	var b strings.Builder
+	for _, m := range merge.Methods() {
+		fmt.Fprintf(&b, "  %-16s %s\n", m.Name, m.Doc)
+	}
+	return b.String()
 }
 
 func runFuse(ctx context.Context, a *app, o fuseOptions) error {
@@ -129,17 +146,35 @@ func (a *app) printFused(r *fuse.Report, written bool) {
 	}
 }
 
-// printOverlaps prints what the masks of each pair have in common.
+// printOverlaps prints what the changes of each pair have in common.
 func (a *app) printOverlaps(r *fuse.Report) {
 	if len(r.Overlaps) == 0 {
 		return
 	}
-	t := newTable("<overlap", "entries", "share", "of opposite sign")
+	names := shortNames(r.Adapters)
+	t := newTable("<overlap", "entries", "share", "of opposite sign", "cosine")
 	for _, o := range r.Overlaps {
-		t.add(r.Adapters[o.A].Path+" and "+r.Adapters[o.B].Path, commas(o.Entries), percent(o.Share), commas(o.SignConflicts))
+		t.add(names[o.A]+" and "+names[o.B], commas(o.Entries), percent(o.Share), commas(o.SignConflicts), fmt.Sprintf("%.3f", o.Cosine))
 	}
 	fmt.Fprintln(a.stdout)
 	t.write(a.stdout)
+}
+
+// shortNames returns the ends of the adapters' paths by which they differ.
+func shortNames(adapters []fuse.AdapterReport) []string {
+	names := make([]string, len(adapters))
+	for n := 1; n < 8; n++ {
+		seen := map[string]bool{}
+		for i, ad := range adapters {
+			parts := strings.Split(filepath.ToSlash(filepath.Clean(ad.Path)), "/")
+			names[i] = strings.Join(parts[max(0, len(parts)-n):], "/")
+			seen[names[i]] = true
+		}
+		if len(seen) == len(names) {
+			break
+		}
+	}
+	return names
 }
 
 // printWorst prints the tensors of which rounding took most.

@@ -112,3 +112,54 @@ func BenchmarkRun(b *testing.B) {
 		})
 	}
 }
+
+// TestMixture fuses adapters of all of PEFT's methods at once, and compares with the sum of their rows.
+func TestMixture(t *testing.T) {
+	base, golden := "../../../shared/data/llama/stories260K-hf", "../../../shared/golden/stories260K/methods"
+	var sources []Source
+	var adapters []*adapter.Adapter
+	for i, method := range []string{"lora", "rslora", "dora", "shira"} {
+		path := filepath.Join(golden, method, "final")
+		if _, err := os.Stat(path); err != nil {
+			t.Skipf("%s is not here", path)
+		}
+		a, err := adapter.Load(path)
+		must(t, err)
+		adapters = append(adapters, a)
+		sources = append(sources, Source{Path: path, Weight: 0.25 * float64(i+1)})
+	}
+	m := open(t, base)
+	must(t, adapter.CheckAll(m, adapters, false))
+	out := filepath.Join(t.TempDir(), "fused")
+	report, err := Run(t.Context(), Options{Base: base, Adapters: sources, Out: out})
+	must(t, err)
+	if len(report.Overlaps) != 6 || len(report.Tensors) != 25 || *report.Survival.Share < 0.99 {
+		t.Errorf("%d overlaps, %d tensors, survival %+v", len(report.Overlaps), len(report.Tensors), report.Survival)
+	}
+	fused := open(t, out)
+	for _, d := range adapters[0].Deltas {
+		before, _ := m.Lookup(adapter.WeightName(d))
+		w, err := before.Float32s(nil)
+		must(t, err)
+		want := make([]float64, len(w))
+		for i, a := range adapters {
+			for _, own := range a.Deltas {
+				if own.Module() == d.Module() {
+					rows := make([]float32, len(w))
+					own.Rows(rows, w, 0, before.Shape[0])
+					for k, v := range rows {
+						want[k] += sources[i].Weight * float64(v)
+					}
+				}
+			}
+		}
+		after, _ := fused.Lookup(adapter.WeightName(d))
+		got, err := after.Float32s(nil)
+		must(t, err)
+		for k, v := range got {
+			if v != w[k]+float32(want[k]) {
+				t.Fatalf("%s: entry %d is %v, want %v + %v", d.Module(), k, v, w[k], want[k])
+			}
+		}
+	}
+}

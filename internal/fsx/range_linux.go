@@ -16,14 +16,24 @@ func copyRange(dst *os.File, off int64, src *os.File, from, n int64) (done int64
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
-		case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT), errors.Is(err, unix.EIO), errors.Is(err, unix.EFBIG):
-			return done, err
-		case err != nil || k == 0:
+		case k <= 0 && impossible(err):
 			return done, nil
+		case err != nil:
+			return done, err
 		}
 		done += int64(k)
 	}
 	return done, nil
+}
+
+// impossible says whether an outcome of nothing copied tells of the files rather than of the disk.
+func impossible(err error) bool {
+	for _, known := range []error{unix.ENOSPC, unix.EDQUOT, unix.EIO, unix.EFBIG} {
+		if errors.Is(err, known) {
+			return false
+		}
+	}
+	return true
 }
 
 // startWriteback is advice: an error has no consequence.

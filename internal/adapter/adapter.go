@@ -20,6 +20,13 @@ type Adapter struct {
 	Path   string // where it was loaded from; "" for one that was made here
 	Config Config
 	Deltas []Delta // at most one for each module; sorted by module when loaded
+	Format string  // of the file it was loaded from, for people, e.g. "PEFT" or "MLX"
+
+	// Extras names tensors of the file that change no weight, such as trained tokens. They keep the adapter from being
+	// applied or saved.
+	Extras []string
+
+	layout *layout // of a file of another program, whose names of modules may not be the base's
 }
 
 // Delta is the change ΔW of one module's weight W. Weights have shape (out, in), row-major. ΔW may depend on W, as DoRA's

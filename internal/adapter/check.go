@@ -46,6 +46,7 @@ func checkAll(m *checkpoint.Model, adapters []*Adapter, force, beside bool) erro
 			c.add("%sits gate depends on the input, so that it is no change of the weights", where)
 			c.suggest("`shira freeze-gate %s --model BASE --data FILE -o OUT` fixes the gate to its mean over some data", a.Path)
 		}
+		a.resolve(m, &c.problems, where)
 		for _, d := range a.Deltas {
 			c.delta(a, d, where+fault.Quote(d.Module()))
 		}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"shira/internal/checkpoint"
 	"shira/internal/fault"
@@ -21,8 +22,18 @@ const ConfigFile = "adapter_config.json"
 // maxConfig bounds adapter_config.json, which lists module names at most.
 const maxConfig = 4 << 20
 
-// Load reads an adapter: a safetensors file that stands alone, or a PEFT directory. Where both a directory's
-// adapter_config.json and the safetensors file hold a configuration, they must agree.
+// sources are the files that hold the tensors of an adapter's directory, the first that is there.
+var sources = []string{TensorsFile, mlxFile, diffusersFile}
+
+const (
+	mlxFile       = "adapters.safetensors"
+	diffusersFile = "pytorch_lora_weights.safetensors"
+	pickleFile    = "adapter_model.bin" // refused
+)
+
+// Load reads an adapter: a safetensors file that stands alone, or a directory as PEFT writes it. LoRA and DoRA adapters may
+// also be those of MLX, diffusers or kohya's scripts. Where both a directory's adapter_config.json and the safetensors
+// file hold a configuration, they must agree.
 //
 // A file that breaks its format is a Malformed error. One that is well-formed but no adapter of a supported method, or
 // whose indices, values or configuration are unusable, is an Incompatible error that lists all it finds. Values are
@@ -33,13 +44,13 @@ func Load(path string) (*Adapter, error) {
 		return nil, fsx.Wrap(err, path, "open the adapter")
 	}
 	file, config := path, ""
-	switch {
+	switch base := filepath.Base(path); {
 	case info.IsDir():
-		file, config = filepath.Join(path, TensorsFile), filepath.Join(path, ConfigFile)
-		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+		if file = sourceIn(path); file == "" {
 			return nil, noAdapter(path)
 		}
-	case filepath.Base(path) == TensorsFile:
+		config = filepath.Join(path, ConfigFile)
+	case base == TensorsFile || strings.HasSuffix(base, mlxFile): // MLX numbers those of earlier steps
 		config = filepath.Join(filepath.Dir(path), ConfigFile)
 	}
 	peft, err := readPEFT(config)
@@ -52,6 +63,45 @@ func Load(path string) (*Adapter, error) {
 	}
 	defer f.Close()
 	return read(path, f, config, peft)
+}
+
+// Recognize says whether path is an adapter, or at least looks more like one than like a model: a directory with an
+// adapter's files, or a safetensors file whose tensors are named as an adapter's.
+func Recognize(path string) (bool, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return false, fsx.Wrap(err, path, "open")
+	}
+	if info.IsDir() {
+		for _, name := range append([]string{ConfigFile, pickleFile}, sources...) {
+			if _, err := os.Lstat(filepath.Join(path, name)); err == nil {
+				return true, nil
+			}
+		}
+		return false, nil
+	}
+	f, err := checkpoint.Open(path)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	if layoutOf(f.Tensors()) != nil {
+		return true, nil
+	}
+	return slices.ContainsFunc(f.Tensors(), func(t checkpoint.Tensor) bool {
+		return mlx.factor(t.Name) || strings.HasPrefix(t.Name, keyPrefix)
+	}), nil
+}
+
+// sourceIn returns the file of an adapter's tensors in dir, "" when there is none.
+func sourceIn(dir string) string {
+	for _, name := range sources {
+		path := filepath.Join(dir, name)
+		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+			return path
+		}
+	}
+	return ""
 }
 
 // readPEFT reads the adapter_config.json at path, and returns nil when there is none.
@@ -81,6 +131,7 @@ func read(path string, f *checkpoint.File, configPath string, peft *peftConfig) 
 	text, standsAlone := f.Metadata()[metadataKey]
 	switch {
 	case standsAlone:
+		a.Format = "shira"
 		var err error
 		if a.Config, known, err = decodeMetadata(f.Path(), text); err != nil {
 			return nil, err
@@ -91,16 +142,22 @@ func read(path string, f *checkpoint.File, configPath string, peft *peftConfig) 
 		if err := m.dialect.check(&a.Config); err != nil {
 			return nil, fault.Wrap(fault.Malformed, f.Path(), err, "metadata %q", metadataKey)
 		}
+	case peft != nil && peft.mlx != nil:
+		a.Config = peft.Config
+		return (&foreign{&mlx, f, peft.mlx}).read(a)
 	case peft != nil:
+		a.Format = "PEFT"
 		if m = peft.method; m == nil || !m.owns(f.Tensors()) {
 			if err := mismatch(configPath, peft, f.Tensors()); err != nil {
 				return nil, err
 			}
 		}
 		a.Config = peft.Config
+	case layoutOf(f.Tensors()) != nil:
+		return (&foreign{layoutOf(f.Tensors()), f, nil}).read(a)
 	default:
 		return nil, fault.New(fault.Incompatible, path, "no configuration: neither metadata %q in the file nor %s beside it",
-			metadataKey, ConfigFile).WithHint("give the PEFT directory that holds both %s and %s", TensorsFile, ConfigFile)
+			metadataKey, ConfigFile).WithHint("give the directory that holds both the tensors and %s", ConfigFile)
 	}
 
 	var p problems
@@ -196,13 +253,9 @@ func noAdapter(dir string) error {
 		return err == nil
 	}
 	switch {
-	case has("adapter_model.bin"):
+	case has(pickleFile):
 		e.Kind = fault.Malformed // as every pickle is
 		e.Hint = "adapter_model.bin is a pickle, which can run code when read: save it again with safe_serialization=True in PEFT"
-	case has("adapters.safetensors"):
-		e.Hint = "adapters.safetensors is MLX's; supported here: " + supported()
-	case has("pytorch_lora_weights.safetensors"):
-		e.Hint = "pytorch_lora_weights.safetensors is a LoRA adapter of diffusers; supported here: " + supported()
 	case has("config.json"):
 		e.Hint = "config.json is that of a model: the base comes first, then the adapters"
 	}

@@ -112,8 +112,8 @@ func TestLoadFindsFiles(t *testing.T) {
 		want, hint string
 	}{
 		{"pickle", "adapter_model.bin", 3, "has no adapter_model.safetensors", "adapter_model.bin is a pickle"},
-		{"MLX", "adapters.safetensors", 4, "has no adapter_model.safetensors", "MLX"},
-		{"diffusers", "pytorch_lora_weights.safetensors", 4, "has no adapter_model.safetensors", "diffusers"},
+		{"MLX", "adapters.safetensors", 3, "too short", ""},
+		{"diffusers", "pytorch_lora_weights.safetensors", 3, "too short", ""},
 		{"model", "config.json", 4, "has no adapter_model.safetensors", "the base comes first"},
 		{"nothing", "notes.txt", 4, "has no adapter_model.safetensors", ""},
 		{"empty file", TensorsFile, 3, "too short", ""},
@@ -136,7 +136,7 @@ func TestLoadFindsFiles(t *testing.T) {
 	must(t, err)
 	write(t, filepath.Join(dir, TensorsFile), "", values(1), indices(i32, 0, 0))
 	_, err = Load(dir)
-	wantError(t, err, 4, "no configuration", "the PEFT directory that holds both")
+	wantError(t, err, 4, "no configuration", "the directory that holds both")
 	writeText(t, filepath.Join(dir, ConfigFile), `{"peft_type": "SHIRA", "r": 1, "target_modules": "q.*"}`)
 	a, err := Load(filepath.Join(dir, TensorsFile))
 	must(t, err)

@@ -33,8 +33,8 @@ func readLowRank(module string, parts map[string]checkpoint.Tensor, c *Config, k
 		p.addErr(name, err)
 		return nil
 	}
-	a, b, ok := lowRankPair(module, parts[lowRankA], parts[lowRankB], lowRankA, lowRankB, p)
-	if !ok {
+	a, b := parts[lowRankA], parts[lowRankB]
+	if !lowRankPair(module, a, b, false, p) {
 		return nil
 	}
 	l.R, l.In, l.Out = a.Shape[0], a.Shape[1], b.Shape[0]
@@ -52,36 +52,42 @@ func readLowRank(module string, parts map[string]checkpoint.Tensor, c *Config, k
 		p.add("%s: the shape of %s is %v, want (%d)", name, lowRankMagnitude, magnitude.Shape, l.Out)
 	default:
 		l.Alpha, l.Scale = alpha, c.Scale(r, alpha)
-		return l.fill(a, b, magnitude, p)
+		if l.fill(a, b, magnitude, false, p) {
+			return l
+		}
 	}
 	return nil
 }
 
-// lowRankPair checks the factors A (r, in) and B (out, r) of a module, as the file calls them; the zero tensor stands for
+// lowRankPair checks the factors A (r, in) and B (out, r) of a module, or (in, r) and (r, out); the zero tensor stands for
 // one that is missing.
-func lowRankPair(module string, a, b checkpoint.Tensor, nameA, nameB string, p *problems) (_, _ checkpoint.Tensor, ok bool) {
-	name := fault.Quote(module)
+func lowRankPair(module string, a, b checkpoint.Tensor, transposed bool, p *problems) bool {
+	name, want := fault.Quote(module), "(r, in) and (out, r)"
+	rankA, rankB := 0, 1
+	if transposed {
+		rankA, rankB, want = 1, 0, "(in, r) and (r, out)"
+	}
 	switch {
 	case a.Name == "" && b.Name == "":
-		p.add("%s: has neither %s nor %s", name, nameA, nameB)
+		p.add("%s: has neither A nor B", name)
 	case a.Name == "":
-		p.add("%s: has %s but no %s", name, nameB, nameA)
+		p.add("%s: has B but no A", name)
 	case b.Name == "":
-		p.add("%s: has %s but no %s", name, nameA, nameB)
+		p.add("%s: has A but no B", name)
 	case len(a.Shape) == 4 || len(b.Shape) == 4:
-		p.add("%s: is a convolution, its tensors having shapes %v and %v: only linear layers are supported", name, a.Shape, b.Shape)
-	case len(a.Shape) != 2 || len(b.Shape) != 2 || a.Shape[0] != b.Shape[1]:
-		p.add("%s: the shapes of %s and %s are %v and %v, want (r, in) and (out, r)", name, nameA, nameB, a.Shape, b.Shape)
+		p.add("%s: is a convolution, A and B having shapes %v and %v: only linear layers are supported", name, a.Shape, b.Shape)
+	case len(a.Shape) != 2 || len(b.Shape) != 2 || a.Shape[rankA] != b.Shape[rankB]:
+		p.add("%s: the shapes of A and B are %v and %v, want %s", name, a.Shape, b.Shape, want)
 	case a.Len() == 0 || b.Len() == 0:
-		p.add("%s: the shapes of %s and %s are %v and %v: a dimension is 0", name, nameA, nameB, a.Shape, b.Shape)
+		p.add("%s: the shapes of A and B are %v and %v: a dimension is 0", name, a.Shape, b.Shape)
 	default:
-		return a, b, true
+		return true
 	}
-	return a, b, false
+	return false
 }
 
 // fill reads the values and checks them; the zero tensor stands for no magnitude.
-func (l *LowRank) fill(a, b, magnitude checkpoint.Tensor, p *problems) Delta {
+func (l *LowRank) fill(a, b, magnitude checkpoint.Tensor, transposed bool, p *problems) bool {
 	var err error
 	if l.A, err = a.Float32s(nil); err == nil {
 		l.B, err = b.Float32s(nil)
@@ -89,14 +95,25 @@ func (l *LowRank) fill(a, b, magnitude checkpoint.Tensor, p *problems) Delta {
 	if err == nil && magnitude.Name != "" {
 		l.Magnitude, err = magnitude.Float32s(nil)
 	}
+	if transposed {
+		l.A, l.B = transpose(l.A, l.R), transpose(l.B, l.Out)
+	}
 	if err == nil {
 		err = l.validate()
 	}
 	if err != nil {
 		p.addErr(fault.Quote(l.Name), err)
-		return nil
 	}
-	return l
+	return err == nil
+}
+
+// transpose returns the matrix whose columns are the rows of m, which have the given length.
+func transpose(m []float32, columns int) []float32 {
+	out, rows := make([]float32, len(m)), len(m)/columns
+	for i, v := range m {
+		out[i%columns*rows+i/columns] = v
+	}
+	return out
 }
 
 // tensors returns the factors and the magnitude, in float32.

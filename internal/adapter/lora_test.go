@@ -42,9 +42,9 @@ func TestLoRARefuses(t *testing.T) {
 		kind    fault.Kind
 		want    string
 	}{
-		{"A alone", plain, pair(2, 9, 6)[:1], 4, "has lora_A.weight but no lora_B.weight"},
-		{"B alone", plain, pair(2, 9, 6)[1:], 4, "has lora_B.weight but no lora_A.weight"},
-		{"magnitude alone", dora, []checkpoint.Entry{magnitude}, 4, "has neither lora_A.weight nor lora_B.weight"},
+		{"A alone", plain, pair(2, 9, 6)[:1], 4, "has A but no B"},
+		{"B alone", plain, pair(2, 9, 6)[1:], 4, "has B but no A"},
+		{"magnitude alone", dora, []checkpoint.Entry{magnitude}, 4, "has neither A nor B"},
 		{"ranks of A and B", plain, []checkpoint.Entry{ones(lowRankA, 2, 9), ones(lowRankB, 6, 3)}, 4, "are [2 9] and [6 3], want (r, in) and (out, r)"},
 		{"vector", plain, []checkpoint.Entry{ones(lowRankA, 18), ones(lowRankB, 6, 2)}, 4, "are [18] and [6 2]"},
 		{"convolution", plain, []checkpoint.Entry{ones(lowRankA, 2, 9, 1, 1), ones(lowRankB, 6, 2, 1, 1)}, 4, "is a convolution"},
@@ -75,7 +75,7 @@ func TestLoRARefuses(t *testing.T) {
 		{"all at once", dora, []checkpoint.Entry{
 			ones(lowRankA, 2, 9), tensor("x", f32, []int{1}, 1),
 			tensor(keyPrefix+"a.lora_B.weight", f32, []int{1, 1}, 1),
-		}, 4, `"x" is no tensor of a dora adapter|"a": has lora_B.weight but no lora_A.weight|q_proj": has lora_A.weight but no lora_B.weight`},
+		}, 4, `"x" is no tensor of a dora adapter|"a": has B but no A|q_proj": has A but no B`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()

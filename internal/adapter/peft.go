@@ -13,6 +13,7 @@ import (
 type peftConfig struct {
 	Config
 	Type   string
+	mlx    object  // lora_parameters, where the file is MLX's
 	method *Method // nil for a type that is not supported; nothing else is then known
 }
 
@@ -25,11 +26,10 @@ func decodePEFT(path string, data []byte) (peftConfig, error) {
 		return c, fault.Wrap(fault.Malformed, path, err, "not valid JSON")
 	}
 	if !o.has("peft_type") {
-		e := fault.New(fault.Incompatible, path, "peft_type is missing")
-		if o.has("lora_parameters") || o.has("lora_layers") {
-			return c, e.WithHint("this is a LoRA adapter of MLX; supported here: %s", supported())
+		if !o.has("lora_parameters") {
+			return c, fault.New(fault.Incompatible, path, "peft_type is missing")
 		}
-		return c, e
+		return decodeMLX(path, o)
 	}
 	o.get("peft_type", &c.Type, &err)
 	if err != nil {

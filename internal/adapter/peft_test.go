@@ -24,7 +24,6 @@ func TestPEFTConfigRefuses(t *testing.T) {
 		{"no JSON", `peft_type: SHIRA`, 3, "not valid JSON", ""},
 		{"key twice", `{"peft_type": "SHIRA", "peft_type": "LORA"}`, 3, "appears twice", ""},
 		{"no type", `{"r": 4}`, 4, "peft_type is missing", ""},
-		{"MLX", `{"lora_layers": 4}`, 4, "peft_type is missing", "MLX"},
 		{"wrong type", `{"peft_type": "SHIRA", "r": "4"}`, 3, "r: ", ""},
 		{"negative r", `{"peft_type": "SHIRA", "r": -4}`, 3, "r is -4", ""},
 		{"targets are a number", `{"peft_type": "SHIRA", "target_modules": 1}`, 3, "want a list of strings", ""},

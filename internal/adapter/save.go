@@ -63,6 +63,9 @@ func (a *Adapter) encode(path string) (*contents, error) {
 	if err != nil {
 		return nil, err
 	}
+	if a.Extras != nil || a.layout != nil && a.layout.numbered {
+		return nil, fault.New(fault.Incompatible, path, "not written, since %s does not name modules alone", a.Path)
+	}
 	f := &contents{method: m}
 	if f.config, err = encodeMetadata(a); err != nil {
 		return nil, err

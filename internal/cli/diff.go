@@ -59,11 +59,11 @@ type diffObject struct {
 }
 
 func runDiff(ctx context.Context, a *app, o diffOptions) error {
-	x, err := isAdapter(o.a)
+	x, err := adapter.Recognize(o.a)
 	if err != nil {
 		return err
 	}
-	y, err := isAdapter(o.b)
+	y, err := adapter.Recognize(o.b)
 	if err != nil {
 		return err
 	}

@@ -1,15 +1,10 @@
 package cli
 
 import (
-	"os"
-	"path/filepath"
-	"strings"
-
 	"github.com/spf13/cobra"
 
-	"shira/internal/checkpoint"
+	"shira/internal/adapter"
 	"shira/internal/fault"
-	"shira/internal/fsx"
 )
 
 type inspectOptions struct {
@@ -42,40 +37,12 @@ the norms of its changes; the base it belongs to). PATH is a safetensors file or
 }
 
 func runInspect(a *app, o inspectOptions) error {
-	adapter, err := isAdapter(o.path)
+	found, err := adapter.Recognize(o.path)
 	if err != nil {
 		return err
 	}
-	if adapter {
+	if found {
 		return inspectAdapter(a, o)
 	}
 	return inspectModel(a, o)
-}
-
-// isAdapter says whether path is an adapter, or at least looks more like one than like a model: a directory with an
-// adapter's files, or a safetensors file whose tensors are named as PEFT names them.
-func isAdapter(path string) (bool, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return false, fsx.Wrap(err, path, "open")
-	}
-	if info.IsDir() {
-		for _, name := range []string{"adapter_model.safetensors", "adapter_config.json", "adapter_model.bin"} {
-			if _, err := os.Lstat(filepath.Join(path, name)); err == nil {
-				return true, nil
-			}
-		}
-		return false, nil
-	}
-	f, err := checkpoint.Open(path)
-	if err != nil {
-		return false, err
-	}
-	defer f.Close()
-	for _, t := range f.Tensors() {
-		if strings.HasPrefix(t.Name, "base_model.model.") {
-			return true, nil
-		}
-	}
-	return false, nil
 }

@@ -14,6 +14,7 @@ import (
 type adapterDetails struct {
 	Kind            string         `json:"kind"` // "adapter"
 	Path            string         `json:"path"`
+	Format          string         `json:"format"` // "PEFT", "shira" or the program that wrote it
 	Method          string         `json:"method"`
 	Mask            string         `json:"mask,omitempty"`
 	R               int            `json:"r,omitempty"`
@@ -31,6 +32,7 @@ type adapterDetails struct {
 	Alphas          []float64      `json:"alphas,omitempty"`
 	Scales          []float32      `json:"scales,omitempty"`
 	Norm            float64        `json:"norm"`
+	Extras          []string       `json:"extras,omitempty"` // tensors that change no weight
 	Targets         []targetObject `json:"targets"`
 	Modules         []targetObject `json:"modules"`
 }
@@ -50,6 +52,7 @@ type targetObject struct {
 	Norm       float64      `json:"norm"` // Frobenius, of all modules' changes together; of DoRA's, that of the direction
 
 	entries int64
+	varies  bool // modules have several shapes
 }
 
 // distribution describes trained values.
@@ -82,6 +85,7 @@ func (t *targetObject) add(d adapter.Delta) {
 	if t.Modules == 0 {
 		t.Out, t.In = out, in
 	}
+	t.varies = t.varies || t.Out != out || t.In != in
 	t.Modules++
 	t.Parameters += int64(d.Parameters())
 	t.entries += int64(out) * int64(in)
@@ -94,6 +98,20 @@ func (t *targetObject) add(d adapter.Delta) {
 	if l, ok := d.(*adapter.LowRank); ok {
 		t.Ranks, t.Alphas, t.Scales = insert(t.Ranks, l.R), insert(t.Alphas, l.Alpha), insert(t.Scales, l.Scale)
 	}
+}
+
+// kindOf returns what modules of one kind have in common: the last element of the name that is no number, with what
+// follows it.
+func kindOf(module string) string {
+	if component, _, numbered := strings.Cut(module, ":"); numbered {
+		return component
+	}
+	elements := strings.Split(module, ".")
+	i := len(elements) - 1
+	for i > 0 && strings.Trim(elements[i], "0123456789") == "" {
+		i--
+	}
+	return strings.Join(elements[i:], ".")
 }
 
 // insert adds v to a sorted list of distinct values.
@@ -131,7 +149,7 @@ func inspectAdapter(a *app, o inspectOptions) error {
 func describeAdapter(ad *adapter.Adapter) *adapterDetails {
 	c := ad.Config
 	o := &adapterDetails{
-		Kind: "adapter", Path: ad.Path, Method: c.Method, Mask: c.Mask, R: c.R, Density: c.Density, TargetModules: c.TargetModules,
+		Kind: "adapter", Path: ad.Path, Format: ad.Format, Method: c.Method, Mask: c.Mask, R: c.R, Density: c.Density, TargetModules: c.TargetModules,
 		Seed: c.Seed, Parameters: ad.Parameters(), Base: c.BaseName, BaseFingerprint: c.BaseFingerprint, DataHash: c.DataHash,
 		ToolVersion: c.ToolVersion, Digest: ad.Digest(), Targets: []targetObject{}, Modules: []targetObject{},
 	}
@@ -142,7 +160,7 @@ func describeAdapter(ad *adapter.Adapter) *adapterDetails {
 		module.add(d)
 		o.Modules = append(o.Modules, module)
 
-		last := d.Module()[strings.LastIndexByte(d.Module(), '.')+1:]
+		last := kindOf(d.Module())
 		i := slices.IndexFunc(o.Targets, func(t targetObject) bool { return t.Name == last })
 		if i < 0 {
 			i = len(o.Targets)
@@ -150,6 +168,7 @@ func describeAdapter(ad *adapter.Adapter) *adapterDetails {
 		}
 		o.Targets[i].add(d)
 	}
+	o.Extras = ad.Extras
 	o.Values, o.Ranks, o.Alphas, o.Scales, o.Norm = all.Values, all.Ranks, all.Alphas, all.Scales, all.Norm
 	return o
 }
@@ -169,6 +188,7 @@ func (a *app) printAdapter(o *adapterDetails, all bool) {
 	}
 	fields(a.stdout,
 		[2]string{"adapter", o.Path},
+		[2]string{"format", o.Format},
 		[2]string{"method", o.Method},
 		[2]string{"mask", o.Mask},
 		[2]string{"budget", budget},
@@ -176,6 +196,7 @@ func (a *app) printAdapter(o *adapterDetails, all bool) {
 		[2]string{"parameters", fmt.Sprintf("%s in %s", commas(o.Parameters), plural(len(o.Modules), "module"))},
 		[2]string{"values", values},
 		[2]string{"norm", fmt.Sprintf("%.4g", o.Norm)},
+		[2]string{"also holds", strings.Join(o.Extras, ", ")},
 		[2]string{"base", o.Base},
 		[2]string{"base fingerprint", o.BaseFingerprint},
 		[2]string{"data hash", o.DataHash},
@@ -201,6 +222,9 @@ func (a *app) printAdapter(o *adapterDetails, all bool) {
 		dims := "-"
 		if r.Out > 0 {
 			dims = shape([]int{r.Out, r.In})
+			if r.varies {
+				dims += " …"
+			}
 		}
 		cells := []string{r.Name, commas(int64(r.Modules)), dims, commas(r.Parameters)}
 		for _, c := range columns {

@@ -79,6 +79,13 @@ ADAPTERS
   Strengths are linear, W + strength·change, for DoRA too: half of DoRA is halfway between
   the base and the adapted weight. (PEFT's own weights of a DoRA adapter scale B·A inside
   the norm, which is something else.)
+  LoRA and DoRA adapters of other programs are read too:
+    mlx-lm      a directory with adapters.safetensors and adapter_config.json
+    diffusers   pytorch_lora_weights.safetensors, of any of its versions
+    kohya       sd-scripts and LyCORIS's LoRA and DoRA (lora_unet_…lora_down.weight); names
+                with underscores are found in the base
+  The first LoRAs of diffusion models, which number modules ("unet:12:up"), can only be
+  inspected.
   PEFT loads SHiRA adapters with a budget of r·(out+in) entries; one given as density, and
   SHiRA-DoRA, are for shira. The metadata holds a fingerprint of the base: an adapter is not applied to another
   base unless --force says so. One without a fingerprint, as PEFT's, is checked by shapes.

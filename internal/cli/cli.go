@@ -97,6 +97,7 @@ var commands = []func(*app) *cobra.Command{
 	newTrainCmd,
 	newEvalCmd,
 	newFuseCmd,
+	newMaskCmd,
 	newInspectCmd,
 	newDiffCmd,
 	newConfigCmd,

@@ -112,6 +112,12 @@ func (a *app) loadConfig(path string, sets []string) (*config.Resolved, error) {
 	if err != nil {
 		return nil, err
 	}
+	return a.resolveConfig(config.ForTraining, path, data, sets)
+}
+
+// resolveConfig resolves the data of the configuration at path with all overrides, of which flags are some more, and prints
+// its notices. Without a path there is no file.
+func (a *app) resolveConfig(purpose config.Purpose, path string, data []byte, sets []string, flags ...config.Override) (*config.Resolved, error) {
 	over, err := overrides(sets)
 	if err != nil {
 		return nil, err
@@ -119,7 +125,7 @@ func (a *app) loadConfig(path string, sets []string) (*config.Resolved, error) {
 	if path == "-" {
 		path = "standard input"
 	}
-	r, err := config.Parse(path, data, over...)
+	r, err := config.ParseFor(purpose, path, data, append(over, flags...)...)
 	if err != nil {
 		return nil, err
 	}

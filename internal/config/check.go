@@ -67,7 +67,7 @@ func (t *Train) Validate() error {
 			p.add(Origin{}, pair[0], "give it or %s, not both", pair[1])
 		}
 	}
-	t.relations(&p, p.has, func(string) Origin { return Origin{} })
+	t.relations(ForTraining, &p, p.has, func(string) Origin { return Origin{} })
 	return p.err("")
 }
 
@@ -109,14 +109,22 @@ func (k *Key) wrongNumber(v float64, text string) string {
 
 // relations checks what keys mean together, as far as their values are not wrong by themselves. origin returns where a
 // key's value comes from.
-func (t *Train) relations(p *problems, wrong func(key string) bool, origin func(key string) Origin) {
+func (t *Train) relations(purpose Purpose, p *problems, wrong func(key string) bool, origin func(key string) Origin) {
 	add := func(key, format string, args ...any) { p.add(origin(key), key, format, args...) }
-	for _, required := range []struct{ key, value string }{
-		{"model_name_or_path", t.ModelNameOrPath}, {"train_file", t.TrainFile}, {"output_dir", t.OutputDir},
+	for _, required := range []struct {
+		key, value string
+		needed     bool
+	}{
+		{"model_name_or_path", t.ModelNameOrPath, true},
+		{"train_file", t.TrainFile, purpose == ForTraining || calibrates(t.Mask)},
+		{"output_dir", t.OutputDir, purpose == ForTraining},
 	} {
-		if required.value == "" && !wrong(required.key) {
+		if required.value == "" && required.needed && !wrong(required.key) {
 			add(required.key, "is missing")
 		}
+	}
+	if purpose == ForMask {
+		t.choosesMask(add, wrong)
 	}
 	if t.Method == "shira" && !wrong("method") && !wrong("init_adapter") {
 		if t.R == 0 && t.Density == 0 && t.InitAdapter == "" && !wrong("r") && !wrong("density") {

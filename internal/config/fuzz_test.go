@@ -13,7 +13,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte, set string) {
 		name, value, _ := strings.Cut(set, "=")
-		r, err := Parse("run.yaml", data, Override{Flag, name, value})
+		r, err := Parse("run.yaml", data, Override{Layer: Flag, Name: name, Value: value})
 		if err != nil {
 			if strings.ContainsAny(fault.Quote(err.Error()), "\n\x1b") {
 				t.Errorf("unfit for a terminal: %q", err)

@@ -1,8 +1,10 @@
 package config
 
 import (
+	"maps"
 	"math"
 	"slices"
+	"strings"
 
 	"shira/internal/fault"
 )
@@ -17,7 +19,7 @@ const (
 const DefaultCalibration = 32
 
 // maskKeys are the keys that choose which entries train.
-var maskKeys = []string{"mask", "r", "density", "target_modules", "scope", "axis", "offset", "exclude", "calibration_samples"}
+var maskKeys = []string{"mask", "r", "density", "density_pattern", "target_modules", "scope", "axis", "offset", "exclude", "calibration_samples"}
 
 // unusedByMask lists the keys that have no effect with a mask.
 func unusedByMask(mask string) []string {
@@ -25,10 +27,39 @@ func unusedByMask(mask string) []string {
 	if mask != "struct" {
 		names = append(names, "axis")
 	}
-	if mask != "grad" && mask != "snip" {
+	if !calibrates(mask) {
 		names = append(names, "calibration_samples")
 	}
 	return names
+}
+
+// calibrates says whether a mask needs examples.
+func calibrates(mask string) bool { return mask == "grad" || mask == "snip" }
+
+// choosesMask checks that a run would choose a mask at all.
+func (t *Train) choosesMask(add func(key, format string, args ...any), wrong func(key string) bool) {
+	switch {
+	case !wrong("method") && t.Method != "shira" && t.Method != "shira-dora":
+		add("method", "%s trains without a mask", t.Method)
+	case t.InitAdapter != "":
+		add("init_adapter", "has the entries to train: there is no mask to choose")
+	}
+}
+
+// DensityOf returns the density of a module.
+func (t *Train) DensityOf(module string) float64 {
+	density, longest := t.Density, 0
+	for name, d := range t.DensityPattern {
+		if len(name) > longest && MatchesModule(module, name) {
+			density, longest = d, len(name)
+		}
+	}
+	return density
+}
+
+// MatchesModule says whether name is that of the module, or its last components.
+func MatchesModule(module, name string) bool {
+	return module == name || strings.HasSuffix(module, "."+name)
 }
 
 // maskRelations checks the keys of the mask.
@@ -46,6 +77,17 @@ func (t *Train) maskRelations(add func(key, format string, args ...any), wrong f
 		add("offset", "and density are more than the whole: %g + %g", t.Offset, t.Density)
 	case t.R > 0 && (t.Offset != math.Trunc(t.Offset) || t.Offset > maxCount):
 		add("offset", "counts in ranks like r: want a whole number up to %d, got %g", maxCount, t.Offset)
+	}
+	if len(t.DensityPattern) > 0 && t.Density == 0 && !wrong("density") {
+		add("density_pattern", "goes with density, which is for all other weights")
+	}
+	for _, name := range slices.Sorted(maps.Keys(t.DensityPattern)) {
+		switch msg := share(t.DensityPattern[name]); {
+		case name == "":
+			add("density_pattern", "has an empty name")
+		case msg != "":
+			add("density_pattern", "%s: %s, got %g", fault.Quote(name), msg, t.DensityPattern[name])
+		}
 	}
 	for i, path := range t.Exclude {
 		switch {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -26,6 +27,7 @@ type Origin struct {
 	Path  string // of the file
 	Line  int    // in the file, from 1
 	Name  string // as it is spelled there: the key or an alias of it, or the environment variable
+	Flag  string // of the command line that stands for the key; "" for --set
 }
 
 // String names the place: "run.yaml:3", "SHIRA_SEED", "--set" or "default".
@@ -36,7 +38,7 @@ func (o Origin) String() string {
 	case Environment:
 		return o.Name
 	case Flag:
-		return "--set"
+		return cmp.Or(o.Flag, "--set")
 	}
 	return "default"
 }
@@ -46,6 +48,7 @@ type Override struct {
 	Layer Layer  // Environment or Flag
 	Name  string // the key or an alias of it; for Environment the variable
 	Value string // as it would stand in the file; a list also without brackets
+	Flag  string // the flag that gave it; "" for --set
 }
 
 // Resolved is a complete, checked configuration.
@@ -62,9 +65,25 @@ type Resolved struct {
 // What is wrong is one Usage error with every problem and its place: unknown and repeated keys, values of the wrong type
 // or out of bounds, and keys that contradict each other.
 func Parse(path string, data []byte, overrides ...Override) (*Resolved, error) {
-	r := &resolver{path: path, given: map[string]given{}}
-	if err := r.file(data); err != nil {
-		return nil, err
+	return ParseFor(ForTraining, path, data, overrides...)
+}
+
+// Purpose is what a configuration is read for, which decides what it must have.
+type Purpose int
+
+// The purposes.
+const (
+	ForTraining Purpose = iota
+	ForMask             // of a run, without training
+)
+
+// ParseFor is Parse for a purpose. Without a path there is no file.
+func ParseFor(purpose Purpose, path string, data []byte, overrides ...Override) (*Resolved, error) {
+	r := &resolver{path: path, purpose: purpose, given: map[string]given{}}
+	if path != "" {
+		if err := r.file(data); err != nil {
+			return nil, err
+		}
 	}
 	for _, o := range overrides {
 		r.override(o)
@@ -79,7 +98,8 @@ type given struct {
 }
 
 type resolver struct {
-	path string
+	path    string
+	purpose Purpose
 	problems
 	notices []string
 	given   map[string]given // by key
@@ -87,7 +107,7 @@ type resolver struct {
 
 // override notes a value that beats those of lower layers.
 func (r *resolver) override(o Override) {
-	origin := Origin{Layer: o.Layer, Name: o.Name}
+	origin := Origin{Layer: o.Layer, Name: o.Name, Flag: o.Flag}
 	name := o.Name
 	if o.Layer == Environment {
 		name = strings.ToLower(strings.TrimPrefix(name, EnvPrefix+"_"))
@@ -140,7 +160,7 @@ func (r *resolver) resolve() (*Resolved, error) {
 	}
 	r.settleExclusive(out)
 	r.unused(out)
-	out.relations(&r.problems, r.wrong, func(key string) Origin { return out.origins[key] })
+	out.relations(r.purpose, &r.problems, r.wrong, func(key string) Origin { return out.origins[key] })
 	if err := r.err(r.path); err != nil {
 		return nil, err
 	}
@@ -180,6 +200,8 @@ func clearKey(k *Key, out *Resolved) {
 	case *[]string:
 		*v = nil
 	case *map[string]string:
+		*v = nil
+	case *map[string]float64:
 		*v = nil
 	}
 	delete(out.origins, k.Name)

@@ -305,8 +305,8 @@ func TestAliases(t *testing.T) {
 
 func TestOverrides(t *testing.T) {
 	const text = minimal + "r: 2\nseed: 1\nmax_steps: 3\nmask: wm\n"
-	env := func(name, v string) Override { return Override{Environment, name, v} }
-	set := func(name, v string) Override { return Override{Flag, name, v} }
+	env := func(name, v string) Override { return Override{Layer: Environment, Name: name, Value: v} }
+	set := func(name, v string) Override { return Override{Layer: Flag, Name: name, Value: v} }
 	for name, tt := range map[string]struct {
 		overrides []Override
 		key       string

@@ -97,7 +97,12 @@ func (k *Key) decode(t *Train, s scalar) string {
 	}
 	if m, ok := field.(*map[string]string); ok {
 		var msg string
-		*m, msg = s.mapping()
+		*m, msg = s.mapping("num_cycles: 3")
+		return msg
+	}
+	if m, ok := field.(*map[string]float64); ok {
+		var msg string
+		*m, msg = s.numbers()
 		return msg
 	}
 	switch {
@@ -190,9 +195,27 @@ func (s scalar) names() []string {
 	return names
 }
 
-// mapping returns the values of a mapping. A text is one as a flag or variable gives it: {a: 1, b: 2} or a=1,b=2.
-func (s scalar) mapping() (map[string]string, string) {
-	const want = "want a mapping of names to values, as {num_cycles: 3}"
+// numbers returns the values of a mapping of numbers.
+func (s scalar) numbers() (map[string]float64, string) {
+	texts, msg := s.mapping("q_proj: 0.02")
+	if msg != "" {
+		return nil, msg
+	}
+	m := map[string]float64{}
+	for name, text := range texts {
+		var v float64
+		if s.named[name].quoted || parse(&v, text) != nil {
+			return nil, fmt.Sprintf("%s: want a number, got %s", fault.Quote(name), fault.Quote(text))
+		}
+		m[name] = v
+	}
+	return m, ""
+}
+
+// mapping returns the values of a mapping, of which example has a line. A text is one as a flag or variable gives it:
+// {a: 1, b: 2} or a=1,b=2.
+func (s scalar) mapping(example string) (map[string]string, string) {
+	want := "want a mapping of names to values, as {" + example + "}"
 	m := map[string]string{}
 	if s.named != nil {
 		for name, v := range s.named {
@@ -251,6 +274,10 @@ func (k *Key) value(t *Train) any {
 			return slices.Clone(*v)
 		}
 	case *map[string]string:
+		if len(*v) > 0 {
+			return maps.Clone(*v)
+		}
+	case *map[string]float64:
 		if len(*v) > 0 {
 			return maps.Clone(*v)
 		}

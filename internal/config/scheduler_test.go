@@ -30,7 +30,7 @@ func TestSchedulerKwargs(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"{num_cycles: 2, min_lr: 1e-6}", "num_cycles=2,min_lr=1e-6", ` num_cycles = 2 , "min_lr": 1e-6`} {
-		r, err := Parse("run.yaml", []byte(minimal+"r: 2\nlr_scheduler_type: cosine_with_min_lr\n"), Override{Flag, "lr_scheduler_kwargs", text})
+		r, err := Parse("run.yaml", []byte(minimal+"r: 2\nlr_scheduler_type: cosine_with_min_lr\n"), Override{Layer: Flag, Name: "lr_scheduler_kwargs", Value: text})
 		if err != nil || !maps.Equal(r.LRSchedulerKwargs, map[string]string{"num_cycles": "2", "min_lr": "1e-6"}) {
 			t.Errorf("%s: %v, %v", text, r, err)
 		} else if r.SchedulerArg("min_lr", 1) != 1e-6 || r.SchedulerArg("power", 3) != 3 {

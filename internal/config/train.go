@@ -22,6 +22,9 @@ type Train struct {
 	Density       float64 // budget as a share of each weight's entries; 0 when R gives it
 	TargetModules []string
 
+	// DensityPattern has other densities than Density for some weights, by how their modules' names end; see DensityOf.
+	DensityPattern map[string]float64
+
 	Scope              string   // ScopeTensor where it is empty
 	Axis               string   // of the mask struct; rows where it is empty
 	Offset             float64  // in the unit of the budget

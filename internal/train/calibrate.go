@@ -28,7 +28,11 @@ func (s *session) tallyLimit() int64 {
 func (s *session) calibrate(ctx context.Context, targets []*nn.Weight, take func(w *nn.Weight, gradient []float32) error) error {
 	examples := calibrationExamples(s.train, s.cfg.CalibrationSamples)
 	passes := tallyPasses(targets, s.tallyLimit())
-	s.tell("mask %s is calibrated on %d examples of %s, passes over them: %d", s.cfg.Mask, len(examples.Examples), examples.Path, len(passes))
+	often := ""
+	if len(passes) > 1 {
+		often = fmt.Sprintf(", in %d passes", len(passes))
+	}
+	s.tell("mask %s: calibrating on %d examples of %s%s", s.cfg.Mask, len(examples.Examples), examples.Path, often)
 	sums := make([]float32, mostEntries(passes))
 	for _, pass := range passes {
 		clear(sums)

@@ -3,9 +3,11 @@ package train
 import (
 	"cmp"
 	"context"
+	"maps"
 	"math"
 	"runtime/debug"
 	"slices"
+	"strings"
 
 	"shira/internal/adapter"
 	"shira/internal/adapter/mask"
@@ -102,6 +104,9 @@ type chooser struct {
 
 func (s *session) newChooser(targets []*nn.Weight) (*chooser, error) {
 	cfg := s.cfg
+	if err := checkPatterns(cfg, targets); err != nil {
+		return nil, err
+	}
 	c := &chooser{s: s, targets: targets, masks: map[string][]int64{}}
 	var err error
 	if c.strategy, err = mask.Lookup(cfg.Mask); err != nil {
@@ -164,7 +169,21 @@ func budget(cfg *config.Train, w *nn.Weight) int {
 	if cfg.R > 0 {
 		return min(mask.BudgetR(cfg.R, w.Out, w.In), w.Out*w.In+1) // what is too much stays so, and sums do not overflow
 	}
-	return mask.BudgetDensity(cfg.Density, w.Out, w.In)
+	return mask.BudgetDensity(cfg.DensityOf(w.Name), w.Out, w.In)
+}
+
+// checkPatterns refuses a density for weights that are none of the targets.
+func checkPatterns(cfg *config.Train, targets []*nn.Weight) error {
+	var none []string
+	for _, name := range slices.Sorted(maps.Keys(cfg.DensityPattern)) {
+		if !slices.ContainsFunc(targets, func(w *nn.Weight) bool { return config.MatchesModule(w.Name, name) }) {
+			none = append(none, fault.Quote(name))
+		}
+	}
+	if len(none) == 0 {
+		return nil
+	}
+	return fault.New(fault.Usage, "", "density_pattern matches none of the target weights: %s", strings.Join(none, ", "))
 }
 
 // offsetIn is the number of entries of w that the configured offset passes over. An offset of twice the budget passes over

@@ -194,6 +194,25 @@ func TestGlobalScope(t *testing.T) {
 	}
 }
 
+// TestDensityPattern wants the most special density, and an offset of one mask of each weight's size.
+func TestDensityPattern(t *testing.T) {
+	cfg := tinyConfig(t, checkpoint.F32)
+	cfg.Mask, cfg.R, cfg.Density = "wm", 0, 0.125
+	cfg.DensityPattern = map[string]float64{"q_proj": 0.25, "layers.1.self_attn.q_proj": 0.5}
+	first := entries(t, cfg)
+	for module, want := range map[string]int{
+		"model.layers.0.self_attn.q_proj": 64, "model.layers.1.self_attn.q_proj": 128, "model.layers.0.self_attn.v_proj": 16,
+	} {
+		if got := len(first[module]); got != want {
+			t.Errorf("%s: %d entries, want %d", module, got, want)
+		}
+	}
+	cfg.Offset = 0.125
+	if next := entries(t, cfg); count(next) != count(first) || common(next, first) > 0 {
+		t.Errorf("the next mask has %d entries, %d of them those of the first", count(next), common(next, first))
+	}
+}
+
 // TestMaskErrors wants what a mask cannot do to be said.
 func TestMaskErrors(t *testing.T) {
 	for _, c := range []struct {
@@ -205,6 +224,9 @@ func TestMaskErrors(t *testing.T) {
 		{"budget", func(cfg *config.Train) { cfg.R = 1 << 20 }, fault.Usage, "exceeds the weight's 16×16 = 256"},
 		{"global budget", func(cfg *config.Train) { cfg.Scope, cfg.R = config.ScopeGlobal, 1<<20 }, fault.Usage, "entries of all weights"},
 		{"offset", func(cfg *config.Train) { cfg.R, cfg.Offset = 4, 5 }, fault.Usage, "128 entries after an offset of 160 exceeds the 256"},
+		{"pattern", func(cfg *config.Train) {
+			cfg.R, cfg.Density, cfg.DensityPattern = 0, 0.1, map[string]float64{"k_proj": 0.2}
+		}, fault.Usage, `none of the target weights: "k_proj"`},
 		{"absent", func(cfg *config.Train) { cfg.Exclude = []string{"absent"} }, fault.Environment, "absent"},
 	} {
 		cfg := tinyConfig(t, checkpoint.F32)

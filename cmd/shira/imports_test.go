@@ -16,7 +16,7 @@ import (
 var rooms = map[string][]string{
 	"cmd/shira":             {"internal/cli"},
 	"internal/cli":          {"internal/adapter", "internal/adapter/mask", "internal/buildinfo", "internal/checkpoint", "internal/compare", "internal/config", "internal/eval", "internal/fault", "internal/fsx", "internal/fuse", "internal/kernel", "internal/merge", "internal/model", "internal/spell", "internal/train"},
-	"internal/train":        {"internal/adapter", "internal/adapter/mask", "internal/buildinfo", "internal/checkpoint", "internal/config", "internal/data", "internal/eval", "internal/fault", "internal/fsx", "internal/kernel", "internal/model", "internal/nn", "internal/procstat", "internal/report"},
+	"internal/train":        {"internal/adapter", "internal/adapter/mask", "internal/buildinfo", "internal/checkpoint", "internal/config", "internal/data", "internal/eval", "internal/fault", "internal/fsx", "internal/kernel", "internal/model", "internal/nn", "internal/procstat", "internal/report", "internal/tbevents"},
 	"internal/eval":         {"internal/adapter", "internal/data", "internal/fault", "internal/kernel", "internal/model", "internal/nn", "internal/procstat"},
 	"internal/fuse":         {"internal/adapter", "internal/checkpoint", "internal/fault", "internal/fsx", "internal/merge"},
 	"internal/merge":        {"internal/adapter", "internal/checkpoint", "internal/fault", "internal/kernel"},
@@ -32,6 +32,7 @@ var rooms = map[string][]string{
 	"internal/checkpoint":   {"internal/fault", "internal/fsx"},
 	"internal/tokenizer":    {"internal/fault"},
 	"internal/fsx":          {"internal/fault"},
+	"internal/tbevents":     {"internal/fsx"},
 	"internal/testmodel":    {"internal/checkpoint"},
 	"internal/kernel":       nil,
 	"internal/kernel/gen":   nil,

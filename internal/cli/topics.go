@@ -106,6 +106,10 @@ METRICS
   tokens_per_second; for each evaluation one with step, eval_loss, epoch and
   eval_tokens. Losses are means over counted tokens, in nats.
 
+  report.html shows the same in pictures and opens without a network. trainer_state.json
+  has it as the Trainer of Hugging Face writes it, README.md is a model card for the Hub,
+  and report_to: tensorboard writes event files to <output_dir>/runs.
+
 CHECKPOINTS
   checkpoint-<step> in the output directory: the adapter or model as it would be
   written after that step, the metrics so far, and in training_state.safetensors the

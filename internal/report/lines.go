@@ -102,11 +102,27 @@ func (c Lines) legend(b *strings.Builder) {
 	right := float64(chartWidth - rightMargin)
 	for i := len(c.Series) - 1; i >= 0; i-- {
 		s := c.Series[i]
-		width := letter * float64(len([]rune(s.Name)))
+		width := textWidth(s.Name)
 		fmt.Fprintf(b, `<text class="name" x="%.1f" y="36" text-anchor="end">%s</text><line class="%s" x1="%.1f" x2="%.1f" y1="32" y2="32"/>`,
-			right, html.EscapeString(s.Name), s.class(), right-width-22, right-width-6)
-		right -= width + 36
+			right, html.EscapeString(s.Name), s.class(), right-width-24, right-width-8)
+		right -= width + 38
 	}
+}
+
+// textWidth is about how wide a text is in the page's fonts.
+func textWidth(s string) float64 {
+	width := 0.0
+	for _, r := range s {
+		switch {
+		case strings.ContainsRune("mwMW@%", r):
+			width += 11
+		case strings.ContainsRune("fijlrtI.,:;'|()[] ", r):
+			width += 4.5
+		default:
+			width += 7.2
+		}
+	}
+	return width
 }
 
 func (s Series) class() string {
@@ -174,17 +190,31 @@ func thin(points []point) []point {
 	return kept
 }
 
-// Smooth returns the exponential moving average of values that are a step apart, each weighing (1−1/span)^age, corrected for
-// the start.
+// Smooth returns the moving average of values that are a step apart. Each weighs (1−1/span)^distance, on both sides, so that
+// the average does not lag behind; at the ends the weights that there are add up to 1.
 func Smooth(values []float64, span float64) []float64 {
 	keep := 1 - 1/math.Max(span, 1)
-	out := make([]float64, len(values))
+	sums, weights := make([]float64, len(values)), make([]float64, len(values))
+	pass := func(i int, sum, weight *float64) {
+		*sum, *weight = keep**sum, keep**weight
+		sums[i], weights[i] = sums[i]+*sum, weights[i]+*weight // without the value itself
+		if v := values[i]; v-v == 0 {
+			*sum, *weight = *sum+v, *weight+1
+		}
+	}
 	var sum, weight float64
+	for i := range values {
+		pass(i, &sum, &weight)
+	}
+	sum, weight = 0, 0
+	for i := len(values) - 1; i >= 0; i-- {
+		pass(i, &sum, &weight)
+	}
 	for i, v := range values {
 		if v-v == 0 {
-			sum, weight = keep*sum+(1-keep)*v, keep*weight+(1-keep)
+			sums[i], weights[i] = sums[i]+v, weights[i]+1
 		}
-		out[i] = sum / weight
+		sums[i] /= weights[i]
 	}
-	return out
+	return sums
 }

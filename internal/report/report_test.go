@@ -123,9 +123,12 @@ func TestThin(t *testing.T) {
 }
 
 func TestSmooth(t *testing.T) {
-	// A value weighs half as much as the next; one that is not finite is passed over.
-	got := Smooth([]float64{4, 4, math.NaN(), 1}, 2)
-	for i, want := range []float64{4, 4, 4, (4./8 + 4./4 + 1./2) / (1./8 + 1./4 + 1./2)} {
+	// A value weighs half as much as its neighbour; one that is not finite is passed over.
+	got := Smooth([]float64{4, 2, math.NaN(), 1}, 2)
+	for i, want := range []float64{
+		(4 + 2./2 + 1./8) / (1 + 1./2 + 1./8), (4./2 + 2 + 1./4) / (1./2 + 1 + 1./4),
+		(4./4 + 2./2 + 1./2) / (1./4 + 1./2 + 1./2), (4./8 + 2./4 + 1) / (1./8 + 1./4 + 1),
+	} {
 		if math.Abs(got[i]-want) > 1e-12 {
 			t.Errorf("value %d: %g, want %g", i, got[i], want)
 		}

@@ -141,6 +141,13 @@ func (t *trainer) checkpoint() error {
 		if err := writeText(filepath.Join(into, metricsFile), t.out.text); err != nil {
 			return err
 		}
+		progress, err := t.trainerState()
+		if err != nil {
+			return err
+		}
+		if err := writeText(filepath.Join(into, trainerStateFile), progress); err != nil {
+			return err
+		}
 		return writeSums(into)
 	}, fsx.Replace(true))
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"shira/internal/adapter"
 	"shira/internal/buildinfo"
@@ -14,6 +15,7 @@ import (
 	"shira/internal/config"
 	"shira/internal/fault"
 	"shira/internal/fsx"
+	"shira/internal/tbevents"
 )
 
 const (
@@ -23,7 +25,7 @@ const (
 )
 
 // writtenFiles are those that a run writes into its directory besides checkpoints.
-var writtenFiles = []string{adapter.TensorsFile, adapter.ConfigFile, checkpoint.ModelFile}
+var writtenFiles = []string{adapter.TensorsFile, adapter.ConfigFile, checkpoint.ModelFile, reportFile, cardFile, trainerStateFile}
 
 // output is a run's directory.
 type output struct {
@@ -33,6 +35,8 @@ type output struct {
 
 	steps []StepInfo // what text says
 	evals []EvalInfo
+
+	events *tbevents.Writer // nil without report_to: tensorboard
 }
 
 // checkOutput refuses a directory that holds a result or checkpoints already, but for a run that goes on, or a result of
@@ -92,7 +96,25 @@ func openOutput(cfg *config.Train) (*output, error) {
 	return &output{dir: cfg.OutputDir, metrics: f}, nil
 }
 
-func (o *output) close() { o.metrics.Close() }
+func (o *output) close() {
+	o.metrics.Close()
+	if o.events != nil {
+		_ = o.events.Close() // every event has been written
+	}
+}
+
+// openEvents starts a file of events where the configuration asks for one, from the given step on.
+func (o *output) openEvents(cfg *config.Train, first int) (err error) {
+	if !slices.Contains(cfg.ReportTo, config.TensorBoard) {
+		return nil
+	}
+	dir := cfg.LoggingDir
+	if dir == "" {
+		dir = filepath.Join(o.dir, "runs")
+	}
+	o.events, err = tbevents.Create(dir, first)
+	return err
+}
 
 // restore makes the metrics those of text.
 func (o *output) restore(text []byte) error {
@@ -136,15 +158,27 @@ type evalLine struct {
 	Tokens int64   `json:"eval_tokens"`
 }
 
-// step appends a step's line to metrics.jsonl.
+// step appends a step's line to metrics.jsonl, and to the events by the names of Hugging Face's Trainer.
 func (o *output) step(s StepInfo) error {
 	o.steps = append(o.steps, s)
+	if o.events != nil {
+		if err := o.events.Write(s.Step, tbevents.Scalar{Tag: "train/loss", Value: s.Loss}, tbevents.Scalar{Tag: "train/learning_rate", Value: s.LearningRate},
+			tbevents.Scalar{Tag: "train/grad_norm", Value: s.GradNorm}, tbevents.Scalar{Tag: "train/epoch", Value: s.Epoch},
+			tbevents.Scalar{Tag: "train/tokens_per_second", Value: s.TokensPerSecond}); err != nil {
+			return err
+		}
+	}
 	return o.line(stepLine{s.Step, s.Loss, s.LearningRate, s.GradNorm, s.Epoch, s.Tokens, s.TokensPerSecond})
 }
 
-// eval appends an evaluation's line to metrics.jsonl.
+// eval appends an evaluation's line likewise.
 func (o *output) eval(e EvalInfo) error {
 	o.evals = append(o.evals, e)
+	if o.events != nil {
+		if err := o.events.Write(e.Step, tbevents.Scalar{Tag: "eval/loss", Value: e.Loss}); err != nil {
+			return err
+		}
+	}
 	return o.line(evalLine{e.Step, e.Loss, e.Epoch, e.Tokens})
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -59,7 +60,8 @@ func Run(ctx context.Context, cfg *config.Train, obs Observer) (*Result, error) 
 		}
 		defer t.scorer.Close()
 	}
-	obs.Start(s.plan())
+	t.planned = s.plan()
+	obs.Start(t.planned)
 	if cfg.GradientCheckpointing != asked {
 		obs.Notice(fmt.Sprintf("gradient_checkpointing is on, to stay within max_memory: %g GiB", cfg.MaxMemory))
 	}
@@ -67,7 +69,11 @@ func Run(ctx context.Context, cfg *config.Train, obs Observer) (*Result, error) 
 		return nil, err
 	}
 	if err := t.loop(ctx); err != nil {
-		return nil, t.interrupted(ctx, err)
+		err = t.interrupted(ctx, err)
+		if e := t.writeReport(); e != nil { // the error that ended the run matters more
+			obs.Notice(fmt.Sprintf("no report: %v", e))
+		}
+		return nil, err
 	}
 	return t.end()
 }
@@ -81,6 +87,7 @@ type trainer struct {
 	opt     *adamW
 	scorer  *eval.Scorer // nil without a validation file
 	rates   []float64    // of all steps
+	planned *Plan
 
 	progress
 	saved     int // step of the last checkpoint
@@ -109,14 +116,20 @@ func (t *trainer) begin(from *saved) error {
 			return err
 		}
 		t.Loader = t.loader.State()
-		return t.out.restore(nil)
+		if err := t.out.restore(nil); err != nil {
+			return err
+		}
+		return t.out.openEvents(t.cfg, 0)
 	}
 	if err := t.resume(from); err != nil {
 		return err
 	}
 	t.resumed = t.Step
 	t.obs.Resume(t.Step)
-	return t.out.sweep(false)
+	if err := t.out.sweep(false); err != nil {
+		return err
+	}
+	return t.out.openEvents(t.cfg, t.Step+1)
 }
 
 // end writes the result, after the last step.
@@ -136,6 +149,9 @@ func (t *trainer) end() (*Result, error) {
 	if err := t.write(t.out.dir); err != nil {
 		return nil, err
 	}
+	if err := t.accounts(r); err != nil {
+		return nil, err
+	}
 	if err := t.out.finish(); err != nil {
 		return nil, err
 	}
@@ -144,6 +160,21 @@ func (t *trainer) end() (*Result, error) {
 		r.Profile = t.profile()
 	}
 	return r, nil
+}
+
+// accounts writes what tells of the run beside its result.
+func (t *trainer) accounts(r *Result) error {
+	state, err := t.trainerState()
+	if err != nil {
+		return err
+	}
+	if err := writeText(filepath.Join(t.out.dir, trainerStateFile), state); err != nil {
+		return err
+	}
+	if err := t.writeCard(r); err != nil {
+		return err
+	}
+	return t.writeReport()
 }
 
 // interrupted saves a run that ctx has stopped. Other errors it returns as they are.

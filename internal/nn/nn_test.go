@@ -249,6 +249,53 @@ func TestSampledGradientsEqualDense(t *testing.T) {
 	}
 }
 
+// TestTally wants the sum over runs of the gradients that dense training has, of some weights, and no other effect.
+func TestTally(t *testing.T) {
+	batches := func(m *tiny) []Batch { return []Batch{m.batch(5, 40, 3), m.batch(6, 17)} }
+	dense := newTiny(4, false)
+	dense.trainDense()
+	machine := dense.compile(t, true)
+	defer machine.Close()
+	want := map[string][]float64{}
+	for _, b := range batches(dense) {
+		run(t, machine, b)
+		for _, w := range dense.weights {
+			for i, g := range w.Dense.Grad {
+				if want[w.Name] == nil {
+					want[w.Name] = make([]float64, len(w.Data))
+				}
+				want[w.Name][i] += float64(g)
+			}
+		}
+	}
+
+	m := newTiny(4, false)
+	picked := []*Weight{m.layers[0].v, m.layers[0].gate, m.layers[1].q, m.layers[1].down}
+	for _, w := range picked {
+		NewTally(w, make([]float32, len(w.Data)))
+	}
+	tallying := m.compile(t, true)
+	defer tallying.Close()
+	for _, b := range batches(m) {
+		run(t, tallying, b)
+	}
+	for _, w := range picked {
+		var diff, norm float64
+		for i, g := range w.Tally.Sum {
+			diff += math.Pow(float64(g)-want[w.Name][i], 2)
+			norm += want[w.Name][i] * want[w.Name][i]
+		}
+		if norm == 0 || diff > 1e-10*norm {
+			t.Errorf("%s: the gradient differs by %.2g of its norm", w.Name, math.Sqrt(diff/norm))
+		}
+	}
+	for i, w := range m.weights {
+		if !slices.Equal(w.Data, dense.weights[i].Data) {
+			t.Errorf("%s has changed", w.Name)
+		}
+	}
+}
+
 func TestGradientsDoNotDependOnThreads(t *testing.T) {
 	defer kernel.SetThreads(kernel.Threads())
 	var want []float32

@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"shira/internal/adapter"
 	"shira/internal/config"
 	"shira/internal/fault"
 	"shira/internal/fsx"
@@ -119,7 +118,7 @@ func runMask(ctx context.Context, a *app, o maskOptions) error {
 	}
 	object := maskObject{Model: r.ModelNameOrPath, Mask: r.Mask, R: r.R, Density: r.Density, spread: spreadOf(m)}
 	if o.out != "" {
-		if err := m.SaveFile(o.out); err != nil {
+		if err := m.Adapter.SaveFile(o.out); err != nil {
 			return err
 		}
 		object.Output = &o.out
@@ -127,7 +126,7 @@ func runMask(ctx context.Context, a *app, o maskOptions) error {
 	if o.asJSON {
 		return a.printJSON(object)
 	}
-	a.printMask(&r.Train, o, m, object.spread)
+	a.printMask(&r.Train, o, object.spread)
 	return nil
 }
 
@@ -170,13 +169,13 @@ func budgetText(cfg *config.Train) string {
 	return text
 }
 
-func (a *app) printMask(cfg *config.Train, o maskOptions, m *adapter.Adapter, s spread) {
+func (a *app) printMask(cfg *config.Train, o maskOptions, s spread) {
 	fields(a.stdout,
 		[2]string{"model", cfg.ModelNameOrPath},
 		[2]string{"mask", cfg.Mask},
 		[2]string{"budget", budgetText(cfg)},
 		[2]string{"excluded", strings.Join(cfg.Exclude, ", ")},
-		[2]string{"entries", fmt.Sprintf("%s of %s in %s: %s", commas(s.Total.Selected), commas(s.Total.Entries), plural(len(m.Deltas), "weight"), percent(s.Total.Share))},
+		[2]string{"entries", fmt.Sprintf("%s of %s in %s: %s", commas(s.Total.Selected), commas(s.Total.Entries), plural(s.Total.Modules, "weight"), percent(s.Total.Share))},
 		[2]string{"saved as", o.out})
 	a.printSpread("kind", s.Kinds)
 	a.printSpread("layer", s.Layers)

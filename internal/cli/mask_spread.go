@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"shira/internal/adapter"
+	"shira/internal/train"
 )
 
 // spread says where the entries of a mask lie.
@@ -56,16 +57,20 @@ func distinct(indices []int32, n int) int64 {
 	return count
 }
 
-// spreadOf counts the entries of a mask, whose shapes must be known.
-func spreadOf(a *adapter.Adapter) spread {
+// spreadOf counts the entries of a mask.
+func spreadOf(m *train.Mask) spread {
 	s := spread{Total: spreadRow{Name: "all"}, Kinds: []spreadRow{}, Layers: []spreadRow{}, Modules: []spreadRow{}}
-	for _, d := range a.Deltas {
-		sparse := d.(*adapter.Sparse)
-		s.Total.add(sparse)
-		rowOf(&s.Kinds, kindOf(d.Module()), newSpreadRow).add(sparse)
-		rowOf(&s.Layers, layerOf(d.Module()), newSpreadRow).add(sparse)
-		rowOf(&s.Modules, d.Module(), newSpreadRow).add(sparse)
+	var all []*adapter.Sparse
+	for _, d := range m.Adapter.Deltas {
+		all = append(all, d.(*adapter.Sparse))
 	}
+	for _, sparse := range append(all, m.Empty...) {
+		s.Total.add(sparse)
+		rowOf(&s.Kinds, kindOf(sparse.Name), newSpreadRow).add(sparse)
+		rowOf(&s.Layers, layerOf(sparse.Name), newSpreadRow).add(sparse)
+		rowOf(&s.Modules, sparse.Name, newSpreadRow).add(sparse)
+	}
+	slices.SortStableFunc(s.Layers, func(a, b spreadRow) int { return byLayer(a.Name, b.Name) })
 	return s
 }
 

@@ -17,9 +17,15 @@ import (
 	"shira/internal/nn"
 )
 
-// ChooseMask returns the entries that a run of cfg would train, as an adapter whose values are zero: init_adapter takes it.
-// It reads the training file only where the mask calibrates on that.
-func ChooseMask(ctx context.Context, cfg *config.Train, notice func(string)) (*adapter.Adapter, error) {
+// Mask is the entries that a run would train.
+type Mask struct {
+	Adapter *adapter.Adapter  // the entries, with values of zero: init_adapter takes it
+	Empty   []*adapter.Sparse // targets of which no entry was chosen, as a scope of all together may have it
+}
+
+// ChooseMask returns the entries that a run of cfg would train. It reads the training file only where the mask calibrates on
+// that.
+func ChooseMask(ctx context.Context, cfg *config.Train, notice func(string)) (*Mask, error) {
 	m, err := loadModel(cfg)
 	if err != nil {
 		return nil, err
@@ -53,11 +59,16 @@ func ChooseMask(ctx context.Context, cfg *config.Train, notice func(string)) (*a
 	if s.train != nil {
 		a.Config.DataHash = s.train.SHA256
 	}
-	for _, d := range deltas {
-		a.Deltas = append(a.Deltas, d)
+	chosen := &Mask{Adapter: a}
+	for _, w := range targets {
+		if i := slices.IndexFunc(deltas, func(d *adapter.Sparse) bool { return d.Name == w.Name }); i >= 0 {
+			a.Deltas = append(a.Deltas, deltas[i])
+		} else {
+			chosen.Empty = append(chosen.Empty, adapter.NewSparse(w.Name, w.Out, w.In, nil))
+		}
 	}
 	a.Config.BaseFingerprint, err = m.Checkpoint.Fingerprint()
-	return a, err
+	return chosen, err
 }
 
 // selectEntries returns the entries of the target weights that the configured mask chooses, at zero, in the order of the

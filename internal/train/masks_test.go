@@ -42,10 +42,11 @@ func TestGoldenMasks(t *testing.T) {
 				cfg.TargetModules = append(cfg.TargetModules, strings.TrimSuffix(module, ".weight"))
 			}
 		}
-		a, err := ChooseMask(context.Background(), &cfg, nil)
+		chosen, err := ChooseMask(context.Background(), &cfg, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
+		a := chosen.Adapter
 		if len(a.Deltas) == 0 || len(a.Deltas) != len(cfg.TargetModules) {
 			t.Fatalf("%s: %d masks, want %d", name, len(a.Deltas), len(cfg.TargetModules))
 		}
@@ -65,12 +66,12 @@ func TestGoldenMasks(t *testing.T) {
 // entries returns the mask that cfg chooses, by module.
 func entries(t *testing.T, cfg *config.Train) map[string][]int64 {
 	t.Helper()
-	a, err := ChooseMask(context.Background(), cfg, nil)
+	m, err := ChooseMask(context.Background(), cfg, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	all := map[string][]int64{}
-	for _, d := range a.Deltas {
+	for _, d := range m.Adapter.Deltas {
 		all[d.Module()] = d.(*adapter.Sparse).Flat()
 	}
 	return all
@@ -131,12 +132,12 @@ func TestMasks(t *testing.T) {
 					t.Error("masks that follow each other share entries")
 				}
 
-				a, err := ChooseMask(context.Background(), cfg, nil)
+				m, err := ChooseMask(context.Background(), cfg, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
 				file := filepath.Join(t.TempDir(), "mask.st")
-				if err := a.SaveFile(file); err != nil {
+				if err := m.Adapter.SaveFile(file); err != nil {
 					t.Fatal(err)
 				}
 				next.Offset, next.Exclude = 0, []string{file}

@@ -26,16 +26,21 @@ func (a *Adapter) Check(m *checkpoint.Model, force bool) error {
 //
 // Adapters that depend on the input do not fit, as they are no change of the base's weights.
 func CheckAll(m *checkpoint.Model, adapters []*Adapter, force bool) error {
-	return checkAll(m, adapters, force, false)
+	return checkAll(m, m.Fingerprint, adapters, force, false)
+}
+
+// CheckWith is CheckAll for a base whose fingerprint is not that of m's weights, since these hold another adapter.
+func CheckWith(m *checkpoint.Model, fingerprint func() (string, error), adapters []*Adapter, force bool) error {
+	return checkAll(m, fingerprint, adapters, force, false)
 }
 
 // CheckAllBeside is CheckAll for use where what depends on the input is computed beside the weights.
 func CheckAllBeside(m *checkpoint.Model, adapters []*Adapter, force bool) error {
-	return checkAll(m, adapters, force, true)
+	return checkAll(m, m.Fingerprint, adapters, force, true)
 }
 
-func checkAll(m *checkpoint.Model, adapters []*Adapter, force, beside bool) error {
-	c := checker{m: m, force: force, tied: tiedWeights(m), fingerprint: sync.OnceValues(m.Fingerprint)}
+func checkAll(m *checkpoint.Model, fingerprint func() (string, error), adapters []*Adapter, force, beside bool) error {
+	c := checker{m: m, force: force, tied: tiedWeights(m), fingerprint: sync.OnceValues(fingerprint)}
 	for _, a := range adapters {
 		where := ""
 		if len(adapters) > 1 {

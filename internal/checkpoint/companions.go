@@ -36,6 +36,7 @@ func (m *Model) Companions() (names, leftOut []string) {
 		name := e.Name()
 		switch {
 		case slices.ContainsFunc(m.files, func(f *File) bool { return filepath.Base(f.path) == name }):
+		case strings.HasSuffix(name, stateName): // what switches keep belongs to these very files
 		case belongs(m.dir, name):
 			names = append(names, name)
 		default:

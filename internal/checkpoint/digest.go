@@ -39,21 +39,26 @@ func (t Tensor) Digest() (Digest, error) {
 }
 
 // Digests returns the digest of each tensor, on all cores. The files are read, not mapped, so that memory stays small.
-func Digests(tensors []Tensor) ([]Digest, error) {
+func Digests(tensors []Tensor) ([]Digest, error) { return digests(tensors, nil) }
+
+// overFunc changes what was read of a tensor: chunk is its bytes from off on. Calls run beside each other.
+type overFunc = func(t Tensor, off int64, chunk []byte) error
+
+func digests(tensors []Tensor, over overFunc) ([]Digest, error) {
 	// Chunk c of tensor i is sums[first[i]+c].
 	first := make([]int, len(tensors)+1)
 	for i, t := range tensors {
 		first[i+1] = first[i] + int((t.size+digestChunk-1)/digestChunk)
 	}
 	sums := make([]uint64, first[len(tensors)])
-	if err := sumChunks(tensors, first, sums); err != nil {
+	if err := sumChunks(tensors, first, sums, over); err != nil {
 		return nil, err
 	}
-	digests := make([]Digest, len(tensors))
+	list := make([]Digest, len(tensors))
 	for i, t := range tensors {
-		digests[i] = t.digest(sums[first[i]:first[i+1]])
+		list[i] = t.digest(sums[first[i]:first[i+1]])
 	}
-	return digests, nil
+	return list, nil
 }
 
 // digest combines the hashes of the tensor's chunks.
@@ -70,7 +75,7 @@ func (t Tensor) digest(sums []uint64) Digest {
 }
 
 // sumChunks hashes all chunks, in the order of the files but on all cores.
-func sumChunks(tensors []Tensor, first []int, sums []uint64) error {
+func sumChunks(tensors []Tensor, first []int, sums []uint64, over overFunc) error {
 	workers := min(runtime.GOMAXPROCS(0), len(sums))
 	errs := make([]error, workers)
 	var next atomic.Int64
@@ -91,7 +96,7 @@ func sumChunks(tensors []Tensor, first []int, sums []uint64) error {
 					i++
 				}
 				var err error
-				if sums[job], err = tensors[i].sumChunk(job-first[i], buf); err != nil {
+				if sums[job], err = tensors[i].sumChunk(job-first[i], buf, over); err != nil {
 					errs[w] = err
 					next.Store(int64(len(sums))) // the others may stop
 					return
@@ -103,12 +108,17 @@ func sumChunks(tensors []Tensor, first []int, sums []uint64) error {
 	return errors.Join(errs...)
 }
 
-// sumChunk reads chunk c of the tensor into buf and hashes it.
-func (t Tensor) sumChunk(c int, buf []byte) (uint64, error) {
+// sumChunk reads chunk c of the tensor into buf and hashes it as over leaves it.
+func (t Tensor) sumChunk(c int, buf []byte, over overFunc) (uint64, error) {
 	off := int64(c) * digestChunk
 	buf = buf[:min(digestChunk, t.size-off)]
 	if err := t.ReadAt(buf, off); err != nil {
 		return 0, err
+	}
+	if over != nil {
+		if err := over(t, off, buf); err != nil {
+			return 0, err
+		}
 	}
 	return xxh64(buf), nil
 }
@@ -121,9 +131,17 @@ func (t Tensor) sumChunk(c int, buf []byte) (uint64, error) {
 // bytes, little-endian, the name, and its [Digest] as 8 bytes.
 func (m *Model) Fingerprint() (string, error) { return m.FingerprintOf(m.Names()) }
 
+// FingerprintOver is Fingerprint of a model that differs from this one: over puts what it has otherwise into what was read of
+// a tensor, chunk being its bytes from off on. Calls run beside each other.
+func (m *Model) FingerprintOver(over func(t Tensor, off int64, chunk []byte) error) (string, error) {
+	return m.fingerprint(m.Names(), over)
+}
+
 // FingerprintOf is Fingerprint over the named tensors only, in any order and without repeats: what an adapter that touches
 // just those must check. A name that the model lacks is a [fault.Incompatible].
-func (m *Model) FingerprintOf(names []string) (string, error) {
+func (m *Model) FingerprintOf(names []string) (string, error) { return m.fingerprint(names, nil) }
+
+func (m *Model) fingerprint(names []string, over overFunc) (string, error) {
 	names = slices.Compact(slices.Sorted(slices.Values(names)))
 	tensors := make([]Tensor, 0, len(names))
 	var missing problems
@@ -137,7 +155,7 @@ func (m *Model) FingerprintOf(names []string) (string, error) {
 	if err := missing.err(fault.Incompatible, m.dir); err != nil {
 		return "", err
 	}
-	digests, err := Digests(tensors)
+	list, err := digests(tensors, over)
 	if err != nil {
 		return "", err
 	}
@@ -146,7 +164,7 @@ func (m *Model) FingerprintOf(names []string) (string, error) {
 	for i, name := range names {
 		b = binary.LittleEndian.AppendUint64(b[:0], uint64(len(name)))
 		b = append(b, name...)
-		h.Write(binary.LittleEndian.AppendUint64(b, uint64(digests[i])))
+		h.Write(binary.LittleEndian.AppendUint64(b, uint64(list[i])))
 	}
 	return "xxh64-sha256:" + hex.EncodeToString(h.Sum(nil)), nil
 }

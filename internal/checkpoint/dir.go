@@ -17,9 +17,11 @@ type modelDir struct {
 	path string   // as given
 	root *os.Root // what links may not leave
 	rel  string   // the directory in root
+
+	share bool // see newFile
 }
 
-func openDir(path string) (*modelDir, error) {
+func openDir(path string, share bool) (*modelDir, error) {
 	dir, err := filepath.Abs(path)
 	if err == nil {
 		dir, err = filepath.EvalSymlinks(dir)
@@ -39,7 +41,7 @@ func openDir(path string) (*modelDir, error) {
 	if err != nil {
 		return nil, fsx.Wrap(err, path, "open")
 	}
-	return &modelDir{path: path, root: root, rel: rel}, nil
+	return &modelDir{path: path, root: root, rel: rel, share: share}, nil
 }
 
 // hubRepository returns the directory R of a hub cache for dir = R/snapshots/<revision>[/…], where R/blobs exists too.
@@ -104,7 +106,7 @@ func (d *modelDir) openFiles(names []string) ([]*File, error) {
 		f, err := d.open(name)
 		if err == nil {
 			var file *File
-			if file, err = newFile(f, filepath.Join(d.path, name)); err == nil {
+			if file, err = newFile(f, filepath.Join(d.path, name), d.share); err == nil {
 				files = append(files, file)
 				continue
 			}

@@ -31,11 +31,15 @@ func Open(path string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newFile(f, path)
+	return newFile(f, path, true)
 }
 
-// newFile takes over f, also when it fails.
-func newFile(f *os.File, path string) (*File, error) {
+// newFile takes over f, also when it fails. With share it keeps out a switch that would change the file meanwhile.
+func newFile(f *os.File, path string, share bool) (*File, error) {
+	if share && !fsx.Share(f) {
+		f.Close()
+		return nil, fault.New(fault.Locked, path, "another process is switching it to another adapter").WithHint("wait for it to end")
+	}
 	file := &File{path: path, f: f}
 	if err := file.readHeader(); err != nil {
 		f.Close()

@@ -35,20 +35,39 @@ type Model struct {
 // tensors of the index, and no shard beside them may be left out: a model is read whole or not at all.
 //
 // What breaks these rules or the format is a [fault.Malformed], an adapter's directory a [fault.Incompatible], a missing
-// or unreadable file a [fault.Environment].
+// or unreadable file a [fault.Environment]; a model that a switch left between two states is a [fault.Unrecoverable], and one
+// that is being switched a [fault.Locked]. While a model is open it is not switched.
 func OpenModel(path string) (*Model, error) {
+	m, err := openModel(path, true)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkWhole(path); err != nil { // now, when no switch can begin any more
+		return nil, errors.Join(err, m.Close())
+	}
+	return m, nil
+}
+
+// OpenToSwitch is OpenModel for a process that has locked the model's files to change them.
+func OpenToSwitch(path string) (*Model, error) { return openModel(path, false) }
+
+func openModel(path string, share bool) (*Model, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fsx.Wrap(err, path, "open")
 	}
 	if !info.IsDir() {
-		f, err := Open(path)
+		f, err := fsx.Open(path)
 		if err != nil {
 			return nil, err
 		}
-		return newModel(filepath.Dir(path), []*File{f}), nil
+		file, err := newFile(f, path, share)
+		if err != nil {
+			return nil, err
+		}
+		return newModel(filepath.Dir(path), []*File{file}), nil
 	}
-	d, err := openDir(path)
+	d, err := openDir(path, share)
 	if err != nil {
 		return nil, err
 	}

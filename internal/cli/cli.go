@@ -98,6 +98,7 @@ var commands = []func(*app) *cobra.Command{
 	newEvalCmd,
 	newFuseCmd,
 	newMaskCmd,
+	newSwitchCmd,
 	newInspectCmd,
 	newDiffCmd,
 	newConfigCmd,

@@ -38,7 +38,7 @@ Files may be larger than the memory. A difference is no error unless --exit-code
 		Example: `  shira diff base base-fused
   shira diff out/checkpoint-100 out
   shira diff base tuned --exit-code --json`,
-		Annotations: exits(fault.Malformed, fault.Incompatible, fault.Gate, fault.Interrupted, fault.Terminated),
+		Annotations: exits(fault.Malformed, fault.Incompatible, fault.Locked, fault.Unrecoverable, fault.Gate, fault.Interrupted, fault.Terminated),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.a, o.b = args[0], args[1]
 			return runDiff(cmd.Context(), a, o)

@@ -42,7 +42,7 @@ exit code is 9.`,
 		Example: `  shira eval base --data test.jsonl
   shira eval base --data test.jsonl --adapter out --adapter other.st@0.5 --json
   shira eval base-fused --data test.jsonl --max-perplexity 12`,
-		Annotations: exits(fault.Malformed, fault.Incompatible, fault.Numerical, fault.Gate, fault.Interrupted, fault.Terminated),
+		Annotations: exits(fault.Malformed, fault.Incompatible, fault.Locked, fault.Unrecoverable, fault.Numerical, fault.Gate, fault.Interrupted, fault.Terminated),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := fromEnvironment(cmd.Flags(), evalFromEnv...); err != nil {
 				return err
@@ -97,6 +97,9 @@ func (o *evalOptions) complete() error {
 
 func runEval(ctx context.Context, a *app, o evalOptions) error {
 	if err := o.complete(); err != nil {
+		return err
+	}
+	if err := a.checkSwitched(o.Model, len(o.Adapters) > 0, o.ForceBase); err != nil {
 		return err
 	}
 	o.Notice = a.log.notice

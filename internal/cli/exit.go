@@ -24,7 +24,7 @@ var statuses = []status{
 	{fault.Incompatible, 4, "incompatible", "well-formed inputs that do not fit together: shape, base, architecture"},
 	{fault.Environment, 5, "environment", "missing file, full disk, no permission, read-only file system"},
 	{fault.Locked, 6, "locked", "another process holds the model or the run"},
-	{fault.Unrecoverable, 7, "unrecoverable", "recovery is impossible"},
+	{fault.Unrecoverable, 7, "unrecoverable", "a switch that did not end must be recovered first, or cannot be"},
 	{fault.Numerical, 8, "numerical", "a result is not a number: NaN, infinity, divergence"},
 	{fault.Gate, 9, "gate", "a threshold asked for was missed"},
 	{fault.Interrupted, 130, "interrupted", "stopped by SIGINT; files are whole, and a run is saved"},

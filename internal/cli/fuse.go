@@ -40,7 +40,7 @@ how many of the adapters' entries change stored bits; --min-survival makes it a 
 		Example: `  shira fuse base out
   shira fuse base.st a.st b.st@0.5 -o both.st
   shira fuse base out --dry-run --min-survival 0.99`,
-		Annotations: exits(fault.Malformed, fault.Incompatible, fault.Numerical, fault.Gate, fault.Interrupted, fault.Terminated),
+		Annotations: exits(fault.Malformed, fault.Incompatible, fault.Locked, fault.Unrecoverable, fault.Numerical, fault.Gate, fault.Interrupted, fault.Terminated),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Base = args[0]
 			err := outputNamed(cmd, o.Out)
@@ -80,6 +80,9 @@ func methodTable() string {
 }
 
 func runFuse(ctx context.Context, a *app, o fuseOptions) error {
+	if err := a.checkSwitched(o.Base, true, o.Force); err != nil {
+		return err
+	}
 	var closeBar func()
 	o.Notice = a.log.notice
 	o.Progress, closeBar = a.byteProgress("fusing")

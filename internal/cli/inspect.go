@@ -25,7 +25,7 @@ the norms of its changes; the base it belongs to). PATH is a safetensors file or
 		Example: `  shira inspect base
   shira inspect out --all
   shira inspect out/adapter_model.safetensors --json`,
-		Annotations: exits(fault.Malformed, fault.Incompatible),
+		Annotations: exits(fault.Malformed, fault.Incompatible, fault.Locked, fault.Unrecoverable),
 		RunE: func(_ *cobra.Command, args []string) error {
 			o.path = args[0]
 			return runInspect(a, o)

@@ -10,6 +10,7 @@ import (
 	"shira/internal/checkpoint"
 	"shira/internal/fsx"
 	"shira/internal/model"
+	"shira/internal/switcher"
 )
 
 // modelObject is the JSON of an inspected model. Fields are only ever added.
@@ -27,6 +28,9 @@ type modelObject struct {
 	Metadata     map[string]string `json:"metadata"`
 	Files        []string          `json:"files"`
 	Tensors      []tensorObject    `json:"tensors"`
+
+	Applied []switcher.Applied `json:"applied"`          // the adapters that `shira switch` has put into the weights
+	Base    string             `json:"base_fingerprint"` // of the model without them; "" where there are none
 }
 
 // tensorObject is one tensor of a model.
@@ -82,7 +86,11 @@ func describeModel(m *checkpoint.Model, path string) (*modelObject, error) {
 	if err := object.readConfig(m.ConfigPath()); err != nil {
 		return nil, err
 	}
-	var err error
+	st, err := switcher.Status(path)
+	if err != nil {
+		return nil, err
+	}
+	object.Applied, object.Base = st.Applied, st.Base
 	object.Fingerprint, err = m.Fingerprint()
 	return object, err
 }
@@ -118,6 +126,10 @@ func (a *app) printModel(o *modelObject, all bool) {
 	if architecture != "" {
 		architecture += fmt.Sprintf(": %d layers, hidden size %s, vocabulary %s", o.Layers, commas(int64(o.Hidden)), commas(int64(o.Vocabulary)))
 	}
+	applied := ""
+	if len(o.Applied) > 0 {
+		applied = appliedText(o.Applied)
+	}
 	files := plural(len(o.Files), "file")
 	if len(o.Files) == 1 {
 		files = o.Files[0]
@@ -128,7 +140,9 @@ func (a *app) printModel(o *modelObject, all bool) {
 		[2]string{"parameters", commas(o.Parameters)},
 		[2]string{"types", strings.Join(types, ", ")},
 		[2]string{"size", byteSize(o.Bytes) + " in " + files},
-		[2]string{"fingerprint", o.Fingerprint})
+		[2]string{"fingerprint", o.Fingerprint},
+		[2]string{"applied", applied},
+		[2]string{"base", o.Base})
 	for _, key := range slices.Sorted(maps.Keys(o.Metadata)) {
 		value := []rune(o.Metadata[key])
 		if len(value) > maxMetadata {

@@ -14,7 +14,7 @@ import (
 	"shira/internal/spell"
 )
 
-const about = `shira fine-tunes, fuses and evaluates sparse adapters of safetensors checkpoints.
+const about = `shira fine-tunes, fuses, switches and evaluates sparse adapters of safetensors checkpoints.
 
 BASE and MODEL are a safetensors file or a Hugging Face directory. ADAPTER is a
 safetensors file that stands alone or a PEFT directory; ADAPTER@0.5 applies it
@@ -23,7 +23,7 @@ at half its strength.`
 func newRootCmd(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:               "shira COMMAND",
-		Short:             "Fine-tune, fuse and evaluate sparse adapters of safetensors checkpoints",
+		Short:             "Fine-tune, fuse, switch and evaluate sparse adapters of safetensors checkpoints",
 		Long:              about,
 		Version:           buildinfo.Version(),
 		SilenceErrors:     true,

@@ -28,7 +28,8 @@ it helps a second one, "hint: …". With --json the last line is an object:
   {"error":{"code":3,"kind":"malformed","message":"…","hint":"…"}}
 
 Files are written whole or not at all: after an error they are as they were. Only the
-metrics of a run grow while it lasts, as metrics.jsonl.part.
+metrics of a run grow while it lasts, as metrics.jsonl.part. ` + "`shira switch`" + ` changes weights in
+place: when it could not end (5), the next one or --recover brings back what was there.
 `
 }
 

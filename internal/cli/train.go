@@ -43,7 +43,7 @@ file, and from the defaults last.`,
   shira train --config run.yaml --dry-run
   shira train --config run.yaml --resume auto
   shira train --config run.yaml --set learning_rate=1e-3 --set output_dir=out/hot`,
-		Annotations: exits(fault.Malformed, fault.Incompatible, fault.Locked, fault.Numerical, fault.Interrupted, fault.Terminated),
+		Annotations: exits(fault.Malformed, fault.Incompatible, fault.Locked, fault.Unrecoverable, fault.Numerical, fault.Interrupted, fault.Terminated),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if o.config == "" {
 				return fault.New(fault.Usage, "", "want --config FILE").
@@ -66,6 +66,9 @@ func runTrain(ctx context.Context, a *app, o trainOptions) error {
 	}
 	r, err := a.loadConfig(o.config, o.sets)
 	if err != nil {
+		return err
+	}
+	if err := a.checkSwitched(r.Train.ModelNameOrPath, true, false); err != nil {
 		return err
 	}
 	if o.dryRun {

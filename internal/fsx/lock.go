@@ -21,3 +21,10 @@ func OpenLocked(path string) (*os.File, error) {
 	// A file system without locks is no reason not to work.
 	return f, nil
 }
+
+// Share takes a shared lock on an open file, which keeps out a process that wants to change it, and ends with the file's
+// closing. It reports false where one is at it.
+func Share(f *os.File) bool {
+	ok, err := tryShare(f)
+	return ok || err != nil // a file system without locks is no reason not to work
+}

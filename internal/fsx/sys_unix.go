@@ -4,6 +4,7 @@ package fsx
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"syscall"
 
@@ -32,7 +33,11 @@ func syncDir(dir string) error {
 		return err
 	}
 	defer d.Close()
-	err = d.Sync()
+	return syncOpenDir(d)
+}
+
+func syncOpenDir(d *os.File) error {
+	err := d.Sync()
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTSUP) {
 		return nil
 	}
@@ -46,6 +51,23 @@ func tryLock(f *os.File) (ok bool, err error) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// tryShare takes a shared lock, which keeps out exclusive ones and ends with the file's closing.
+func tryShare(f *os.File) (ok bool, err error) {
+	err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// links returns how many names a file has.
+func links(info fs.FileInfo) uint64 {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return uint64(st.Nlink)
+	}
+	return 1
 }
 
 func mapFile(f *os.File, size int) ([]byte, error) {

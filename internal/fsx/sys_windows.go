@@ -2,6 +2,7 @@ package fsx
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"unsafe"
 
@@ -29,6 +30,8 @@ func FreeSpace(dir string) (uint64, error) {
 // syncDir does nothing: Windows cannot flush a directory, and NTFS journals its names.
 func syncDir(string) error { return nil }
 
+func syncOpenDir(*os.File) error { return nil }
+
 // exchange cannot be done on Windows.
 func exchange(a, b string) error { return errors.ErrUnsupported }
 
@@ -54,11 +57,30 @@ func adviseWillNeed([]byte) {}
 
 func adviseDontNeed([]byte) {}
 
+// beyond is where locks lie: outside what any file holds, since locked bytes could not be read here.
+var beyond = windows.Overlapped{OffsetHigh: 1 << 30}
+
 // tryLock takes an exclusive lock that ends with the file's closing, or the process.
 func tryLock(f *os.File) (ok bool, err error) {
-	err = windows.LockFileEx(windows.Handle(f.Fd()), windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, new(windows.Overlapped))
+	return lock(f, windows.LOCKFILE_EXCLUSIVE_LOCK)
+}
+
+// tryShare takes a shared lock, which keeps out exclusive ones and ends with the file's closing.
+func tryShare(f *os.File) (ok bool, err error) { return lock(f, 0) }
+
+func lock(f *os.File, flags uint32) (ok bool, err error) {
+	at := beyond
+	err = windows.LockFileEx(windows.Handle(f.Fd()), flags|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, &at)
 	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) {
 		return false, nil
 	}
 	return err == nil, err
 }
+
+// links is not asked for on Windows.
+func links(fs.FileInfo) uint64 { return 1 }
+
+func datasync(f *os.File) error { return f.Sync() }
+
+// Windows decides by itself when to write.
+func writeBehind(*os.File, int64, int64) {}

@@ -1,0 +1,150 @@
+package fsx
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+
+	"shira/internal/fault"
+)
+
+// osFS is an [FS] in a directory of the system, out of which no name and no symbolic link leads.
+type osFS struct {
+	dir  string
+	root *os.Root
+}
+
+// OpenFS returns the directory at dir. Close ends its use.
+func OpenFS(dir string) (interface {
+	FS
+	io.Closer
+}, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, Wrap(err, dir, "open")
+	}
+	return &osFS{dir: dir, root: root}, nil
+}
+
+func (d *osFS) Close() error { return d.root.Close() }
+
+func (d *osFS) Path(name string) string { return filepath.Join(d.dir, filepath.FromSlash(name)) }
+
+func (d *osFS) Open(name string, write bool) (File, error) {
+	info, err := d.root.Lstat(name)
+	if err != nil {
+		return nil, Wrap(err, d.Path(name), "open")
+	}
+	if write {
+		f, err := d.root.OpenFile(name, os.O_RDWR|openNonblock, 0)
+		if f, err = regular(f, err, d.Path(name)); err != nil {
+			return nil, err
+		}
+		return &osFile{f, d.Path(name), isLink(info)}, nil
+	}
+	f, err := OpenIn(d.root, name, d.Path(name))
+	if err != nil {
+		return nil, err
+	}
+	return &osFile{f, d.Path(name), isLink(info)}, nil
+}
+
+func (d *osFS) Create(name string) (File, error) {
+	f, err := d.root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return nil, Wrap(err, d.Path(name), "create")
+	}
+	return &osFile{f, d.Path(name), false}, nil
+}
+
+func (d *osFS) Lock(name string) (io.Closer, bool, error) {
+	f, err := d.root.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, false, Wrap(err, d.Path(name), "lock")
+	}
+	if ok, err := tryLock(f); err == nil && !ok {
+		f.Close()
+		return nil, false, nil
+	}
+	return f, true, nil // a file system without locks is no reason not to work
+}
+
+func (d *osFS) Mkdir(name string) error {
+	return Wrap(d.root.Mkdir(name, 0o755), d.Path(name), "create")
+}
+
+func (d *osFS) Rename(from, to string) error {
+	return Wrap(d.root.Rename(from, to), d.Path(from), "rename to "+path.Base(to))
+}
+
+func (d *osFS) Remove(name string) error { return Wrap(d.root.Remove(name), d.Path(name), "remove") }
+
+func (d *osFS) SyncDir(name string) error {
+	f, err := d.root.Open(name)
+	if err == nil {
+		err = syncOpenDir(f)
+		f.Close()
+	}
+	return Wrap(err, d.Path(name), "make it durable")
+}
+
+func (d *osFS) List(name string) ([]string, error) {
+	switch info, err := d.root.Lstat(name); {
+	case err != nil:
+		return nil, Wrap(err, d.Path(name), "open")
+	case !info.IsDir():
+		return nil, fault.New(fault.Incompatible, d.Path(name), "is %s, not a directory", kindOf(info.Mode()))
+	}
+	f, err := d.root.Open(name)
+	if err != nil {
+		return nil, Wrap(err, d.Path(name), "open")
+	}
+	defer f.Close()
+	names, err := f.Readdirnames(-1)
+	slices.Sort(names)
+	return names, Wrap(err, d.Path(name), "read")
+}
+
+func (d *osFS) Free() (uint64, error) { return FreeSpace(d.dir) }
+
+// osFile is a [File] of the system.
+type osFile struct {
+	f    *os.File
+	path string
+	link bool
+}
+
+func (f *osFile) ReadAt(p []byte, off int64) (int, error) {
+	n, err := f.f.ReadAt(p, off)
+	if errors.Is(err, io.EOF) {
+		return n, io.EOF
+	}
+	return n, Wrap(err, f.path, "read")
+}
+
+func (f *osFile) WriteAt(p []byte, off int64) (int, error) {
+	n, err := f.f.WriteAt(p, off)
+	return n, Wrap(err, f.path, "write")
+}
+
+func (f *osFile) Close() error { return Wrap(f.f.Close(), f.path, "close") }
+
+func (f *osFile) Stat() (Stat, error) {
+	info, err := f.f.Stat()
+	if err != nil {
+		return Stat{}, Wrap(err, f.path, "read")
+	}
+	return Stat{Size: info.Size(), Links: links(info), Link: f.link}, nil
+}
+
+func (f *osFile) Exclude() bool {
+	ok, err := tryLock(f.f)
+	return ok || err != nil // a file system without locks is no reason not to work
+}
+
+func (f *osFile) Datasync() error { return Wrap(datasync(f.f), f.path, "make it durable") }
+
+func (f *osFile) WriteBehind(off, n int64) { writeBehind(f.f, off, n) }

@@ -1,0 +1,107 @@
+package switcher
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"io"
+
+	"shira/internal/fault"
+	"shira/internal/fsx"
+)
+
+// shards are a model's weight files, open and locked.
+type shards struct {
+	files []file
+	open  []fsx.File
+}
+
+// openShards opens the named files. To write, it keeps all other processes of this program from them. Symbolic links and files of several names are Incompatible, since others would see the change: a hub's cache
+// shares its files among revisions.
+func (s *store) openShards(names []string, write bool) (*shards, error) {
+	sh := &shards{}
+	for _, name := range names {
+		if err := s.add(sh, name, write); err != nil {
+			sh.close()
+			return nil, err
+		}
+	}
+	return sh, nil
+}
+
+func (s *store) add(sh *shards, name string, write bool) error {
+	f, err := s.fs.Open(name, write)
+	if err != nil {
+		return err
+	}
+	sh.open = append(sh.open, f)
+	st, err := f.Stat()
+	path := s.fs.Path(name)
+	const hint = "copy the model (cp -rL) and switch the copy"
+	switch {
+	case err != nil:
+		return err
+	case st.Link:
+		return fault.New(fault.Incompatible, path, "is a symbolic link: what it points to may be shared").WithHint(hint)
+	case st.Links > 1:
+		return fault.New(fault.Incompatible, path, "has %d names (hard links): the others would change too", st.Links).WithHint(hint)
+	}
+	if write && !f.Exclude() {
+		return fault.New(fault.Locked, path, "is in use by another process of shira").WithHint("wait for it to end")
+	}
+	sum, err := headerSum(f, st.Size, path)
+	sh.files = append(sh.files, file{Name: name, Size: st.Size, Header: sum})
+	return err
+}
+
+// headerSum returns the SHA-256 of a safetensors file's header with its length.
+func headerSum(f io.ReaderAt, size int64, path string) (string, error) {
+	var n [8]byte
+	if _, err := f.ReadAt(n[:], 0); err != nil {
+		return "", shortened(err, path)
+	}
+	length := binary.LittleEndian.Uint64(n[:])
+	if size < 8 || length > uint64(size-8) {
+		return "", fault.New(fault.Malformed, path, "claims a header of %d bytes and has %d", length, size)
+	}
+	h := sha256.New()
+	if _, err := io.Copy(h, io.NewSectionReader(f, 0, 8+int64(length))); err != nil {
+		return "", shortened(err, path)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// shortened turns an early end into a fault.
+func shortened(err error, path string) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fault.New(fault.Environment, path, "became shorter while it was read")
+	}
+	return err
+}
+
+func (sh *shards) close() {
+	for _, f := range sh.open {
+		f.Close()
+	}
+}
+
+// match fails with an Unrecoverable error when a journal is not of these files.
+func (j *journal) match(sh *shards, remedy string) error {
+	for i, f := range j.Files {
+		if len(sh.files) != len(j.Files) || sh.files[i] != f {
+			return fault.New(fault.Unrecoverable, j.path, "the journal is of other weights: %s had %d bytes and another header",
+				fault.Quote(f.Name), f.Size).WithHint("%s", remedy)
+		}
+	}
+	return nil
+}
+
+// fileNames returns the names of the files that a journal is of.
+func (j *journal) fileNames() []string {
+	list := make([]string, len(j.Files))
+	for i, f := range j.Files {
+		list[i] = f.Name
+	}
+	return list
+}

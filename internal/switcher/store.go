@@ -1,0 +1,162 @@
+package switcher
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strconv"
+	"strings"
+
+	"shira/internal/fault"
+	"shira/internal/fsx"
+)
+
+// store is a model's directory, and in it the one that holds the journals of its switches:
+//
+//	lock           locked while a switch works; never deleted
+//	undo-N.tmp     a journal in the making, worth nothing
+//	undo-N.hot     the journal of a switch that has begun to change weights: what they were before is in it
+//	applied-N      the journal of a switch that is complete: what the base's weights were is in it
+//
+// The applied-N of the highest N says what the weights hold; without any they are the base's.
+type store struct {
+	model   string // as the user calls it
+	fs      fsx.FS
+	dir     string // of the journals
+	block   int    // elements of a block
+	workers int
+}
+
+// blockElements is how many elements of a tensor are worked on at a time.
+const blockElements = 1 << 18
+
+// names are the journals that a store holds, by number, ascending.
+type names struct {
+	tmp, hot, applied []uint64
+}
+
+const (
+	kindTmp     = "undo-%d.tmp"
+	kindHot     = "undo-%d.hot"
+	kindApplied = "applied-%d"
+)
+
+// name returns the name of a journal in the model's directory.
+func (s *store) name(kind string, n uint64) string { return s.dir + "/" + fmt.Sprintf(kind, n) }
+
+// scan lists the journals. There are none where the directory does not exist.
+func (s *store) scan() (names, error) {
+	var n names
+	list, err := s.fs.List(s.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return n, nil
+	}
+	if err != nil {
+		return n, err
+	}
+	for _, name := range list {
+		for _, k := range []struct {
+			kind string
+			to   *[]uint64
+		}{{kindTmp, &n.tmp}, {kindHot, &n.hot}, {kindApplied, &n.applied}} {
+			before, after, _ := strings.Cut(k.kind, "%d")
+			digits, ok := strings.CutPrefix(name, before)
+			if !ok {
+				continue
+			}
+			if digits, ok = strings.CutSuffix(digits, after); !ok {
+				continue
+			}
+			if number, err := strconv.ParseUint(digits, 10, 63); err == nil && fmt.Sprintf(k.kind, number) == name {
+				insert(k.to, number)
+			}
+		}
+	}
+	return n, nil
+}
+
+// insert puts v into the ascending list.
+func insert(list *[]uint64, v uint64) {
+	i := len(*list)
+	for i > 0 && (*list)[i-1] > v {
+		i--
+	}
+	*list = append(*list, 0)
+	copy((*list)[i+1:], (*list)[i:])
+	(*list)[i] = v
+}
+
+// exists says whether the directory of the journals is there.
+func (s *store) exists() bool {
+	_, err := s.fs.List(s.dir)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// lock makes the directory where it is missing, durably, and takes the lock. A lock that is held is a Locked error.
+func (s *store) lock() (io.Closer, error) {
+	if _, err := s.fs.List(s.dir); errors.Is(err, fs.ErrNotExist) {
+		if err := s.fs.Mkdir(s.dir); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, err
+		}
+		if err := s.fs.SyncDir("."); err != nil {
+			return nil, err
+		}
+	} else if err != nil {
+		return nil, err
+	}
+	lock, ok, err := s.fs.Lock(s.dir + "/lock")
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, fault.New(fault.Locked, s.fs.Path("."), "another process is switching this model")
+	}
+	return lock, nil
+}
+
+// openJournal opens the journal of that name.
+func (s *store) openJournal(name string) (*journal, io.Closer, error) {
+	f, err := s.fs.Open(name, false)
+	if err != nil {
+		return nil, nil, err
+	}
+	st, err := f.Stat()
+	if err == nil && st.Link {
+		err = fault.New(fault.Unrecoverable, s.fs.Path(name), "is a symbolic link, which no journal is")
+	}
+	var j *journal
+	if err == nil {
+		j, err = openJournal(s.fs.Path(name), f, st.Size)
+	}
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return j, f, nil
+}
+
+// current opens the journal that says what the weights hold, nil for the base.
+func (s *store) current(n names) (*journal, io.Closer, error) {
+	if len(n.applied) == 0 {
+		return nil, nil, nil
+	}
+	highest := n.applied[len(n.applied)-1]
+	j, c, err := s.openJournal(s.name(kindApplied, highest))
+	if err == nil && j.Sequence != highest {
+		c.Close()
+		return nil, nil, errDamaged(j.path, "it has the number %d", j.Sequence)
+	}
+	return j, c, err
+}
+
+// next returns the number of the next journal.
+func (n names) next() uint64 {
+	next := uint64(1)
+	for _, list := range [][]uint64{n.tmp, n.hot, n.applied} {
+		if len(list) > 0 {
+			next = max(next, list[len(list)-1]+1)
+		}
+	}
+	return next
+}

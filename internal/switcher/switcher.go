@@ -1,0 +1,346 @@
+// Package switcher changes the adapter of a model in place: on the disk, where the base comes back to the bit and no crash
+// leaves anything between two states (see docs/switch.md), and in memory.
+package switcher
+
+import (
+	"context"
+	"errors"
+	"io"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"shira/internal/adapter"
+	"shira/internal/checkpoint"
+	"shira/internal/fault"
+	"shira/internal/fsx"
+)
+
+// Options says which model to switch, and to what.
+type Options struct {
+	Model    string        // a safetensors file or a model directory
+	Adapters []adapter.Ref // what it is to have; none: the base
+	Force    bool          // adapters that were trained on another base may be applied
+	DryRun   bool          // find out only; change nothing
+
+	Progress func(done, total int64) // told of bytes of weights, twice; may be nil
+	Notice   func(s string)          // told what the user should know, one line; may be nil
+}
+
+// Report says what a switch did.
+type Report struct {
+	Model     string    `json:"model"`
+	Applied   []Applied `json:"applied"`  // now; empty for the base
+	Previous  []Applied `json:"previous"` // before
+	Changed   bool      `json:"changed"`  // false where the model had what it was to have
+	Recovered bool      `json:"recovered"`
+	DryRun    bool      `json:"dry_run"`
+	Base      string    `json:"base_fingerprint"` // of the model without adapters
+	Tensors   int       `json:"tensors"`          // that were restored or changed
+	Room      int64     `json:"journal_bytes_at_most"`
+	Seconds   float64   `json:"seconds"` // for all of it
+	Work
+}
+
+// Switch brings the model to the base with the adapters, from whatever adapters it has, and undoes before that a switch that
+// did not end.
+//
+// Adapters that do not fit and files that others share are an Incompatible error that says it all; a model that another
+// process uses is a Locked one; a sum that is not finite in the stored type a Numerical one; a record that is damaged or of
+// other weights an Unrecoverable one. After these the weights are as they were, and so they are when the context is canceled.
+// After an error of the disk while the weights are being written, the next switch or [Recover] puts them back.
+func Switch(ctx context.Context, o Options) (*Report, error) {
+	start := time.Now()
+	adapters, err := load(o)
+	if err != nil {
+		return nil, err
+	}
+	s, closeFS, err := openStore(o.Model)
+	if err != nil {
+		return nil, err
+	}
+	defer closeFS()
+	first := !s.exists()
+	known := ""
+	if o.DryRun || first { // a first switch that is refused leaves no directory behind
+		r, err := s.plan(o, adapters)
+		if err != nil || o.DryRun || !r.Changed {
+			return r, err
+		}
+		known = r.Base
+	}
+	lock, err := s.lock()
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close()
+	report := &Report{Model: o.Model}
+	if report.Recovered, err = s.restore(); err != nil {
+		return nil, err
+	}
+	w, err := s.open(o.Model, true)
+	if err != nil {
+		return nil, err
+	}
+	defer w.close()
+	if w.record == nil && first {
+		w.base = known
+	}
+	tx, err := w.transaction(o, adapters)
+	if err != nil {
+		return nil, err
+	}
+	report.Base, report.Applied, report.Previous, report.Room = tx.base, tx.applied, w.applied(), tx.most()
+	if !same(report.Applied, report.Previous) {
+		work, err := s.run(ctx, tx)
+		if err != nil {
+			return nil, canceled(ctx, err)
+		}
+		report.Work, report.Changed, report.Tensors = *work, true, len(tx.header(s.block).Tensors)
+	}
+	report.Seconds = time.Since(start).Seconds()
+	return report, nil
+}
+
+// canceled returns the cause of a canceled context in the place of err.
+func canceled(ctx context.Context, err error) error {
+	if !errors.Is(err, context.Canceled) {
+		return err
+	}
+	if cause := context.Cause(ctx); fault.KindOf(cause) != fault.Internal {
+		return cause
+	}
+	return fault.Wrap(fault.Interrupted, "", err, "the weights are as they were")
+}
+
+// load reads the adapters.
+func load(o Options) ([]*adapter.Adapter, error) {
+	var list []*adapter.Adapter
+	for _, ref := range o.Adapters {
+		a, err := adapter.Load(ref.Path)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, a)
+		if notice := a.Notice(); notice != "" && o.Notice != nil {
+			o.Notice(notice)
+		}
+	}
+	return list, nil
+}
+
+// openStore opens the directory of a model and of its journals.
+func openStore(model string) (s *store, closeFS func(), err error) {
+	dir, name := checkpoint.StateDir(model)
+	if _, err := fsx.Resolve(model); err != nil {
+		return nil, nil, fsx.Wrap(err, model, "open")
+	}
+	f, err := fsx.OpenFS(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &store{model: model, fs: f, dir: name, block: blockElements, workers: runtime.GOMAXPROCS(0)},
+		func() { _ = f.Close() }, nil // it was only read
+}
+
+// opened is a locked model, and the record of what it has.
+type opened struct {
+	model  *checkpoint.Model
+	shards *shards
+	record *journal // nil for the base
+	file   io.Closer
+	base   string // fingerprint; "" while unknown
+}
+
+// open opens the weights, to write or only to look.
+func (s *store) open(path string, write bool) (*opened, error) {
+	open := checkpoint.OpenModel
+	if write {
+		open = checkpoint.OpenToSwitch
+	}
+	m, err := open(path)
+	if err != nil {
+		return nil, err
+	}
+	w := &opened{model: m}
+	var list []string
+	for _, f := range m.Files() {
+		list = append(list, filepath.Base(f.Path()))
+	}
+	if err = s.checkShard(list); err == nil {
+		w.shards, err = s.openShards(list, write)
+	}
+	if err == nil {
+		err = s.openRecord(w)
+	}
+	if err != nil {
+		w.close()
+		return nil, err
+	}
+	return w, nil
+}
+
+// checkShard refuses one file of a model in several.
+func (s *store) checkShard(list []string) error {
+	if len(list) != 1 || list[0] == checkpoint.ModelFile {
+		return nil
+	}
+	m, err := checkpoint.OpenToSwitch(s.fs.Path("."))
+	if err != nil {
+		return nil // no model that it could be part of
+	}
+	defer m.Close()
+	for _, f := range m.Files() {
+		if filepath.Base(f.Path()) == list[0] && len(m.Files()) > 1 {
+			return fault.New(fault.Incompatible, s.model, "is one of the %d files of a model", len(m.Files())).
+				WithHint("give the directory: all files are switched together")
+		}
+	}
+	return nil
+}
+
+// openRecord opens the record of what the weights have.
+func (s *store) openRecord(w *opened) error {
+	n, err := s.scan()
+	if err != nil {
+		return err
+	}
+	if w.record, w.file, err = s.current(n); err != nil || w.record == nil {
+		return err
+	}
+	return w.record.match(w.shards, "if the weights were replaced on purpose, remove "+w.record.path)
+}
+
+func (w *opened) close() {
+	w.model.Close()
+	if w.shards != nil {
+		w.shards.close()
+	}
+	if w.file != nil {
+		w.file.Close()
+	}
+}
+
+// applied returns the adapters that the model has.
+func (w *opened) applied() []Applied {
+	if w.record == nil {
+		return []Applied{}
+	}
+	return w.record.Applied
+}
+
+// fingerprint returns that of the base.
+func (w *opened) fingerprint() (string, error) {
+	switch {
+	case w.record != nil:
+		return w.record.Base, nil
+	case w.base != "":
+		return w.base, nil
+	}
+	return w.model.Fingerprint()
+}
+
+// transaction plans the switch to adapters that are checked against the base here.
+func (w *opened) transaction(o Options, adapters []*adapter.Adapter) (*transaction, error) {
+	base, err := w.fingerprint()
+	if err != nil {
+		return nil, err
+	}
+	if err := adapter.CheckWith(w.model, func() (string, error) { return base, nil }, adapters, o.Force); err != nil {
+		return nil, err
+	}
+	tx := &transaction{number: 1, base: base, applied: []Applied{}, old: w.record, shards: w.shards, tell: o.Progress}
+	if w.record != nil {
+		tx.number = w.record.Sequence + 1
+	}
+	s := newSums()
+	files := map[string]int{}
+	for i, f := range w.model.Files() {
+		files[f.Path()] = i
+	}
+	seen := map[string]bool{}
+	for _, i := range canonicalOrder(adapters, o.Adapters) {
+		a, weight := adapters[i], o.Adapters[i].Weight
+		tx.applied = append(tx.applied, Applied{Adapter: o.Adapters[i].Path, Method: a.Config.Method, Digest: a.Digest(), Weight: weight})
+		for _, d := range a.Deltas {
+			t, _ := w.model.Lookup(adapter.WeightName(d))
+			s.add(d, weight, t.DType)
+			if weight == 0 {
+				continue
+			}
+			target := tensor{Name: t.Name, File: files[t.Path()], DType: t.DType.String(), Offset: t.Offset(), Rows: t.Shape[0],
+				Cols: t.Shape[1], size: t.DType.Size()}
+			tx.room += room(d, &target, w.record != nil)
+			if !seen[t.Name] {
+				seen[t.Name] = true
+				tx.targets = append(tx.targets, target)
+			}
+		}
+	}
+	slices.SortFunc(tx.targets, tensor.compare)
+	tx.change = s
+	return tx, nil
+}
+
+// room returns how many bytes of a journal a delta's entries take at most: their gaps, what they are, and where they may
+// have been changed already what they are in the base.
+func room(d adapter.Delta, t *tensor, changed bool) int64 {
+	copies := int64(1)
+	if changed {
+		copies = 2
+	}
+	n := t.len()
+	if _, ok := d.(adapter.Entries); ok {
+		n = int64(d.Parameters())
+	}
+	return n*(copies*int64(t.size)+3) + 1024
+}
+
+// canonicalOrder returns the adapters' indices in an order that does not depend on how they were given, that of package fuse.
+func canonicalOrder(adapters []*adapter.Adapter, refs []adapter.Ref) []int {
+	keys := make([]string, len(adapters))
+	order := make([]int, len(adapters))
+	for i, a := range adapters {
+		keys[i], order[i] = a.Digest(), i
+	}
+	slices.SortStableFunc(order, func(x, y int) int {
+		if c := strings.Compare(keys[x], keys[y]); c != 0 {
+			return c
+		}
+		switch wx, wy := refs[x].Weight, refs[y].Weight; {
+		case wx < wy:
+			return -1
+		case wx > wy:
+			return 1
+		}
+		return strings.Compare(filepath.Base(refs[x].Path), filepath.Base(refs[y].Path))
+	})
+	return order
+}
+
+// same says whether two lists are of the same adapters at the same weights, wherever these lie.
+func same(a, b []Applied) bool {
+	return slices.EqualFunc(a, b, func(x, y Applied) bool { return x.Digest == y.Digest && x.Weight == y.Weight })
+}
+
+// plan is Switch without any change, not even of what a switch before it left.
+func (s *store) plan(o Options, adapters []*adapter.Adapter) (*Report, error) {
+	start := time.Now()
+	w, err := s.open(o.Model, false)
+	if err != nil {
+		return nil, err
+	}
+	defer w.close()
+	tx, err := w.transaction(o, adapters)
+	if err != nil {
+		return nil, err
+	}
+	r := &Report{Model: o.Model, DryRun: o.DryRun, Base: tx.base, Applied: tx.applied, Previous: w.applied(), Room: tx.most()}
+	if r.Changed = !same(r.Applied, r.Previous); r.Changed {
+		r.Tensors = len(tx.header(s.block).Tensors)
+	}
+	r.Seconds = time.Since(start).Seconds()
+	return r, s.checkRoom(tx)
+}

@@ -1,0 +1,273 @@
+package switcher
+
+import (
+	"cmp"
+	"context"
+	"errors"
+
+	"slices"
+	"sync"
+	"time"
+
+	"shira/internal/fault"
+	"shira/internal/fsx"
+)
+
+// transaction is one switch from the state that old describes to the base with change.
+type transaction struct {
+	number  uint64
+	base    string    // fingerprint
+	applied []Applied // what change is made of; empty for the base
+	targets []tensor  // what change touches, in the order of files and offsets
+	change  change
+	room    int64 // bytes that the journal may take at most, but for what old adds
+
+	old    *journal // nil for the base
+	shards *shards
+	tell   func(done, total int64) // of blocks' bytes, twice; may be nil
+}
+
+// Work says what a switch cost.
+type Work struct {
+	Entries int64 `json:"entries"`       // elements of the weights that were restored or changed
+	Live    int64 `json:"live"`          // of those, elements that adapters change
+	Differ  int64 `json:"differ"`        // of those, how many have other bits than in the base: the others vanished in rounding
+	Journal int64 `json:"journal_bytes"` // of the file
+	Written int64 `json:"written_bytes"` // to the weights
+	Times   Times `json:"times"`
+}
+
+// Times are parts of a switch, in seconds.
+type Times struct {
+	Journal float64 `json:"journal"` // reading the weights, and writing and syncing the journal
+	Weights float64 `json:"weights"` // writing and syncing the weights, and the commit
+}
+
+// run carries the transaction out, with the lock held and nothing left to restore. The steps are those of docs/switch.md.
+//
+// An error before the journal is hot leaves everything as it was, and so does a context that is canceled at any time. Another
+// error leaves the journal hot.
+func (s *store) run(ctx context.Context, tx *transaction) (*Work, error) {
+	h := tx.header(s.block)
+	work := &Work{}
+	start := time.Now()
+	err := s.checkRoom(tx)
+	if err == nil {
+		err = s.write(ctx, tx, h, work)
+	}
+	if err != nil {
+		return nil, err
+	}
+	work.Times.Journal = time.Since(start).Seconds()
+	start = time.Now()
+	hot := s.name(kindHot, tx.number)
+	if err := s.fs.Rename(s.name(kindTmp, tx.number), hot); err != nil {
+		return nil, errors.Join(err, s.fs.Remove(s.name(kindTmp, tx.number)))
+	}
+	if err := s.fs.SyncDir(s.dir); err != nil {
+		return nil, s.unfinished(err)
+	}
+	j, c, err := s.openJournal(hot)
+	if err != nil {
+		return nil, s.unfinished(err)
+	}
+	work.Written, err = j.patch(ctx, tx.shards, s.workers, tx.newValues, tx.meter(h, 1))
+	if err != nil && ctx.Err() != nil {
+		if err := s.rollBack(j, c, tx.shards); err != nil {
+			return nil, s.unfinished(err)
+		}
+		return nil, ctx.Err()
+	}
+	c.Close()
+	if err != nil {
+		return nil, s.unfinished(err)
+	}
+	if err := s.fs.Rename(hot, s.name(kindApplied, tx.number)); err != nil {
+		return nil, s.unfinished(err)
+	}
+	if err := s.fs.SyncDir(s.dir); err != nil {
+		return nil, err // the weights are durable; after a crash they are the new ones, or will be restored to the old ones
+	}
+	work.Times.Weights = time.Since(start).Seconds()
+	s.tidy(tx)
+	return work, nil
+}
+
+// tidy removes what the switch replaced. The switch is complete: what cannot be removed now will be the next time.
+func (s *store) tidy(tx *transaction) {
+	if tx.old == nil && len(tx.applied) > 0 {
+		return // nothing
+	}
+	if n, err := s.scan(); err == nil {
+		_ = s.sweep(n)
+	}
+}
+
+// unfinished is an error after which the journal is hot.
+func (s *store) unfinished(err error) error {
+	return fault.Wrap(fault.KindOf(err), "", err, "the switch did not end, and the model must not be used").
+		WithHint("`shira switch %s --recover` puts the weights back as they were", s.model)
+}
+
+// header returns the header of the journal, whose tensors are those of both states.
+func (tx *transaction) header(block int) *header {
+	h := &header{
+		Version: journalVersion, Sequence: tx.number, Base: tx.base, Applied: tx.applied, Block: block,
+		Files: tx.shards.files, Tensors: slices.Clone(tx.targets),
+	}
+	if h.Applied == nil {
+		h.Applied = []Applied{}
+	}
+	if tx.old != nil {
+		for i := range tx.old.Tensors {
+			t := tx.old.Tensors[i]
+			if _, found := slices.BinarySearchFunc(tx.targets, t, tensor.compare); !found && tx.old.has(i) {
+				h.Tensors = append(h.Tensors, t)
+			}
+		}
+		slices.SortFunc(h.Tensors, tensor.compare)
+	}
+	return h
+}
+
+func (t tensor) compare(u tensor) int {
+	return cmp.Or(cmp.Compare(t.File, u.File), cmp.Compare(t.Offset, u.Offset))
+}
+
+// most returns how many bytes the journal takes at most.
+func (tx *transaction) most() int64 {
+	if tx.old == nil {
+		return tx.room
+	}
+	return tx.room + tx.old.size
+}
+
+// checkRoom fails when the disk has no room for the journal. Where that cannot be asked, the writing will tell.
+func (s *store) checkRoom(tx *transaction) error {
+	if free, err := s.fs.Free(); err == nil && free < uint64(tx.most()) {
+		return fault.New(fault.Environment, s.fs.Path(s.dir), "the journal may need %d bytes, but the disk has only %d free", tx.most(), free)
+	}
+	return nil
+}
+
+// write writes the journal as a temporary file, durably. On an error nothing of it is left.
+func (s *store) write(ctx context.Context, tx *transaction, h *header, work *Work) error {
+	name := s.name(kindTmp, tx.number)
+	f, err := s.fs.Create(name)
+	if err != nil {
+		return err
+	}
+	err = s.writeTo(ctx, f, tx, h, work)
+	if err == nil {
+		err = f.Datasync()
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		return errors.Join(err, s.fs.Remove(name))
+	}
+	return nil
+}
+
+func (s *store) writeTo(ctx context.Context, f fsx.File, tx *transaction, h *header, work *Work) error {
+	if err := h.check(); err != nil {
+		return fault.Wrap(fault.Unrecoverable, s.fs.Path(s.dir), err, "the last switch's record is not of these weights")
+	}
+	w, err := newJournalWriter(f, h)
+	if err != nil {
+		return err
+	}
+	b := &builder{header: h, shards: tx.shards, old: tx.old, change: tx.change}
+	type job struct {
+		tensor int
+		first  int64
+	}
+	var jobs []job
+	for i := range h.Tensors {
+		t := &h.Tensors[i]
+		for first := int64(0); first < t.len(); first += t.step(h.Block) {
+			jobs = append(jobs, job{i, first})
+		}
+		b.oldOf = append(b.oldOf, tx.old.index(*t))
+	}
+	pool := sync.Pool{New: func() any { return new(block) }}
+	one := func(i int) (*block, error) {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		k := pool.Get().(*block)
+		return k, b.build(k, jobs[i].tensor, jobs[i].first)
+	}
+	tell := tx.meter(h, 0)
+	err = ordered(s.workers, len(jobs), one, func(i int, k *block) error {
+		t := &h.Tensors[jobs[i].tensor]
+		if len(k.form) > 0 {
+			work.Entries += int64(k.out.n)
+			work.Live += int64(len(k.after) / t.size)
+			work.Differ += k.differ
+			w.write(k.form)
+		}
+		tell(int64(t.blockLen(h.Block, jobs[i].first)) * int64(t.size))
+		pool.Put(k)
+		return w.err
+	})
+	if err == nil {
+		err = w.finish()
+	}
+	work.Journal = w.n
+	return err
+}
+
+// newValues returns a function that says what the entries of a segment of the new journal become.
+func (tx *transaction) newValues(j *journal) valuesFunc {
+	var list []uint32
+	var base, live, dst []byte
+	return func(s *segment) ([]byte, error) {
+		t := &j.Tensors[s.tensor]
+		if s.run && !s.live {
+			return s.base, nil
+		}
+		var err error
+		if s.run {
+			dst, err = tx.change.values(t, s.first, nil, true, s.base, dst[:0])
+			return dst, err
+		}
+		list, base = list[:0], base[:0]
+		for k, key := range s.keys {
+			if key&1 != 0 {
+				list = append(list, key>>1)
+				base = append(base, s.base[k*t.size:(k+1)*t.size]...)
+			}
+		}
+		if len(list) == 0 {
+			return s.base, nil
+		}
+		if live, err = tx.change.values(t, s.first, list, false, base, live[:0]); err != nil || len(list) == s.n {
+			return live, err
+		}
+		dst = append(dst[:0], s.base...)
+		n := 0
+		for k, key := range s.keys {
+			if key&1 != 0 {
+				copy(dst[k*t.size:(k+1)*t.size], live[n*t.size:])
+				n++
+			}
+		}
+		return dst, nil
+	}
+}
+
+// meter returns a function that adds up bytes of the weights in one of the two passes.
+func (tx *transaction) meter(h *header, pass int64) func(n int64) {
+	var total int64
+	for i := range h.Tensors {
+		total += h.Tensors[i].len() * int64(h.Tensors[i].size)
+	}
+	done := pass * total
+	return func(n int64) {
+		if done += n; tx.tell != nil {
+			tx.tell(min(done, 2*total), 2*total)
+		}
+	}
+}

@@ -5,7 +5,7 @@ import "sync"
 const (
 	// depthStep bounds the features that a product sums at a time: 256 of them are a panel of 32 KiB of x, which the
 	// tiles of a row group read from the first-level cache or close to it. It is part of the result, which is the sum of
-	// the partial sums, and therefore the same for all instruction sets and shapes.
+	// the partial sums, and therefore the same for all shapes, and for all instruction sets but tiles.
 	depthStep = 256
 
 	// rowStep bounds the rows of a task, a multiple of every tile height: its weights, rowStep × depthStep, take a tenth
@@ -25,8 +25,9 @@ const (
 // MatMul computes y = W·x for every token, or y = Wᵀ·x with trans, or adds the product to y with acc. W is row-major,
 // y.Rows × x.Rows, or x.Rows × y.Rows with trans. y must not overlap x or w and has as many blocks as x.
 //
-// A value of y is the sum, in order, of one fused chain of products for each depth step of features. It does not depend
-// on the other tokens, on their number or on the number of threads.
+// A value of y is the sum, in order, of one fused chain of products for each depth step of features, or, where the processor has
+// tiles, of products of parts (parts.go), with errors of the same size. It does not depend on the other tokens, on their number
+// or on the number of threads.
 func MatMul(w []float32, trans bool, x, y Tensor, acc bool) {
 	a := matrix{w, x.Rows, 1}
 	if trans {
@@ -34,6 +35,14 @@ func MatMul(w []float32, trans bool, x, y Tensor, acc bool) {
 	}
 	if x.Rows == 0 {
 		zeroProduct(y, acc)
+		return
+	}
+	if partsPay(y.Rows, x.Rows) {
+		g := newTileGrid(y.Rows, x.Rows, y.N(), 2*Threads())
+		Parallel(g.tasks(), func(i int) {
+			r0, r1, b0, b1 := g.task(i)
+			partTask(a, x, y, r0, r1, b0, b1, acc)
+		})
 		return
 	}
 	g := newGrid(y.Rows, x.Rows, y.N(), 8*Threads())

@@ -245,6 +245,57 @@ func refTransTiles(src []uint16, stride int, dst []pair) {
 	}
 }
 
+// refPartGemm is refTileGemm for three parts of each operand: the tiles of A's follow each other in each step, B's lie bStep
+// apart. Of the nine products it adds the six largest.
+func refPartGemm(cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pair, bStep int, c []float32, acc bool) {
+	for s := range steps {
+		for _, parts := range [][2]int{{0, 2}, {0, 1}, {1, 1}, {1, 0}, {2, 0}, {0, 0}} {
+			at := (3*s + parts[0]) * tileGroup * tileSide
+			refTileGemm(cfg, groups, 1, a[at:], aStep, b[parts[1]*bStep+s*tileSide*Block:], c, nil, acc)
+			acc = true
+		}
+	}
+}
+
+// refSplit returns three values in bfloat16 whose sum is v.
+func refSplit(v float32) (parts [3]uint16) {
+	for i := range parts {
+		parts[i] = ToHalf(v)
+		v -= FromHalf(parts[i])
+	}
+	return parts
+}
+
+// refPartLines is refTileLines for the parts of values in float32.
+func refPartLines(rows int, src []float32, stride, steps int, dst []pair) {
+	for i := range rows {
+		for j := range steps * tileSide {
+			x, y := refSplit(src[i*stride+2*j]), refSplit(src[i*stride+2*j+1])
+			for p := range x {
+				dst[((j/tileSide*3+p)*tileGroup+i)*tileSide+j%tileSide] = pair(x[p]) | pair(y[p])<<16
+			}
+		}
+	}
+}
+
+// refPartPairs writes the parts, step apart, of n rows of pairs of 2n rows of 32 values, which lie stride values apart.
+func refPartPairs(src []float32, stride, n int, dst []pair, step int) {
+	for i := range n * Block {
+		at := i/Block*2*stride + i%Block
+		x, y := refSplit(src[at]), refSplit(src[at+stride])
+		for p := range x {
+			dst[p*step+i] = pair(x[p]) | pair(y[p])<<16
+		}
+	}
+}
+
+// refTileColumns turns 16 rows of 32 pairs to their columns, the lines of two tiles.
+func refTileColumns(src, dst []pair) {
+	for i := range tileGroup * tileSide {
+		dst[i] = src[i%tileSide*Block+i/tileSide]
+	}
+}
+
 // refPrefetch does nothing: memory is fetched when it is read.
 func refPrefetch(*uint16, int, int, int) {}
 

@@ -53,3 +53,63 @@ func TestTilePacking(t *testing.T) {
 		}
 	})
 }
+
+func TestPartGemm(t *testing.T) {
+	withISA(t, func(t *testing.T) {
+		for _, s := range []struct{ groups, steps, depth int }{{1, 1, 1}, {2, 1, 15}, {1, 5, 16}, {3, 2, 16}} {
+			for _, acc := range []bool{false, true} {
+				aStep, bStep := 3*s.steps*tileGroup*tileSide+5, s.steps*tileSide*Block+3
+				a, b := pairs(1, s.groups*aStep), pairs(2, 3*bStep)
+				got := random(3, s.groups*tileGroup*Block)
+				want := slices.Clone(got)
+				refPartGemm(&tileConfigs[s.depth], s.groups, s.steps, a, aStep, b, bStep, want, acc)
+				partGemm(&tileConfigs[s.depth], s.groups, s.steps, a, aStep, b, bStep, got, acc)
+				requireClose(t, fmt.Sprintf("%+v acc=%v", s, acc), got, want, 1e-4)
+			}
+		}
+	})
+}
+
+// Three parts of a value hold all its bits.
+func TestParts(t *testing.T) {
+	withISA(t, func(t *testing.T) {
+		const rows, steps = 32, 2
+		stride := steps*2*tileSide + 3
+		src := random(1, rows*stride)
+		copy(src, []float32{0, 1, 1.00390625, 1.01171875, 16777215, 1e-20, -1e30, 3.14159274})
+		got, want := make([]pair, 3*steps*tileGroup*tileSide), make([]pair, 3*steps*tileGroup*tileSide)
+		partLines(rows, src, stride, steps, got)
+		refPartLines(rows, src, stride, steps, want)
+		sumOf := func(p []pair, at, step int) (even, odd float32) {
+			for i := 2; i >= 0; i-- {
+				even, odd = even+FromHalf(uint16(p[at+i*step])), odd+FromHalf(uint16(p[at+i*step]>>16))
+			}
+			return even, odd
+		}
+		for i := range rows {
+			for j := range steps * tileSide {
+				even, odd := sumOf(got, (j/tileSide*3*tileGroup+i)*tileSide+j%tileSide, tileGroup*tileSide)
+				if even != src[i*stride+2*j] || odd != src[i*stride+2*j+1] {
+					t.Fatalf("row %d, pair %d: %g and %g, want %g and %g", i, j, even, odd, src[i*stride+2*j], src[i*stride+2*j+1])
+				}
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Error("lines differ")
+		}
+		const n, step = 5, 5*Block + 7
+		got, want = make([]pair, 3*step), make([]pair, 3*step)
+		partPairs(src, 35, n, got, step)
+		refPartPairs(src, 35, n, want, step)
+		if !slices.Equal(got, want) {
+			t.Error("pairs differ")
+		}
+		src2 := pairs(4, tileSide*Block)
+		got, want = make([]pair, tileGroup*tileSide), make([]pair, tileGroup*tileSide)
+		tileColumns(src2, got)
+		refTileColumns(src2, want)
+		if !slices.Equal(got, want) {
+			t.Error("columns differ")
+		}
+	})
+}

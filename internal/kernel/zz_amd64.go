@@ -9,6 +9,18 @@ func tileGemmAMX(cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pa
 func tileLinesAMX(rows int, src []uint16, stride, steps int, dst []pair)
 
 //go:noescape
+func partGemmAMX(cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pair, bStep int, c []float32, acc bool)
+
+//go:noescape
+func partLinesAMX(rows int, src []float32, stride, steps int, dst []pair)
+
+//go:noescape
+func partPairsAMX(src []float32, stride, n int, dst []pair, step int)
+
+//go:noescape
+func tileColumnsAMX(src, dst []pair)
+
+//go:noescape
 func transTilesAMX(src []uint16, stride int, dst []pair)
 
 //go:noescape
@@ -386,6 +398,42 @@ func tileLines(rows int, src []uint16, stride, steps int, dst []pair) {
 		tileLinesAMX(rows, src, stride, steps, dst)
 	default:
 		refTileLines(rows, src, stride, steps, dst)
+	}
+}
+
+func partGemm(cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pair, bStep int, c []float32, acc bool) {
+	switch active {
+	case isAMX:
+		partGemmAMX(cfg, groups, steps, a, aStep, b, bStep, c, acc)
+	default:
+		refPartGemm(cfg, groups, steps, a, aStep, b, bStep, c, acc)
+	}
+}
+
+func partLines(rows int, src []float32, stride, steps int, dst []pair) {
+	switch active {
+	case isAMX:
+		partLinesAMX(rows, src, stride, steps, dst)
+	default:
+		refPartLines(rows, src, stride, steps, dst)
+	}
+}
+
+func partPairs(src []float32, stride, n int, dst []pair, step int) {
+	switch active {
+	case isAMX:
+		partPairsAMX(src, stride, n, dst, step)
+	default:
+		refPartPairs(src, stride, n, dst, step)
+	}
+}
+
+func tileColumns(src, dst []pair) {
+	switch active {
+	case isAMX:
+		tileColumnsAMX(src, dst)
+	default:
+		refTileColumns(src, dst)
 	}
 }
 

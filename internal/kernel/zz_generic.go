@@ -54,6 +54,20 @@ func tileLines(rows int, src []uint16, stride, steps int, dst []pair) {
 	refTileLines(rows, src, stride, steps, dst)
 }
 
+func partGemm(cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pair, bStep int, c []float32, acc bool) {
+	refPartGemm(cfg, groups, steps, a, aStep, b, bStep, c, acc)
+}
+
+func partLines(rows int, src []float32, stride, steps int, dst []pair) {
+	refPartLines(rows, src, stride, steps, dst)
+}
+
+func partPairs(src []float32, stride, n int, dst []pair, step int) {
+	refPartPairs(src, stride, n, dst, step)
+}
+
+func tileColumns(src, dst []pair) { refTileColumns(src, dst) }
+
 func transTiles(src []uint16, stride int, dst []pair) { refTransTiles(src, stride, dst) }
 
 func transpose(rows int, src, dst []float32, ldd int) { refTranspose(rows, src, dst, ldd) }

@@ -11,9 +11,13 @@ import (
 // 16 rows of 16 pairs of bfloat16 values and 16 pairs for each of 16 columns.
 
 const (
-	tileParams  = "cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pair, c []float32, next []pair, acc bool"
-	linesParams = "rows int, src []uint16, stride, steps int, dst []pair"
-	transParams = "src []uint16, stride int, dst []pair"
+	tileParams      = "cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pair, c []float32, next []pair, acc bool"
+	linesParams     = "rows int, src []uint16, stride, steps int, dst []pair"
+	partGemmParams  = "cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pair, bStep int, c []float32, acc bool"
+	partLinesParams = "rows int, src []float32, stride, steps int, dst []pair"
+	partPairsParams = "src []float32, stride, n int, dst []pair, step int"
+	columnsParams   = "src []pair, dst []pair"
+	transParams     = "src []uint16, stride int, dst []pair"
 
 	tileSide  = 16
 	tileBytes = 64 * tileSide
@@ -95,38 +99,53 @@ func (a *asm) tileProduct(d, x, y byte) {
 	a.code(0xc4, 0xe2, (^y&15)<<3|vexF3, 0x5c, 3<<6|d<<3|x)
 }
 
+// The tiles of the products below: four of sums, 32 × 32, two of the left and two of the right operand.
+const (
+	c00, c01, c10, c11 = 0, 1, 2, 3
+	a0, a1, b0, b1     = 4, 5, 6, 7
+	half               = rowBytes / 2 // 16 tokens
+)
+
+// sums are the tiles of sums with their places in a group of rows of one block.
+var sums = []struct {
+	tile byte
+	disp int
+}{{c00, 0}, {c01, half}, {c10, tileSide * rowBytes}, {c11, tileSide*rowBytes + half}}
+
+// loadSums begins sums with what is at c, rows row bytes apart, or with zeros, as the parameter acc says.
+func (a *asm) loadSums(c, row operand) {
+	add, begin := a.label(), a.label()
+	a.op("CMPB", a.fn.frame("acc"), "$0")
+	a.op("JNE", add)
+	for _, s := range sums {
+		a.tileZero(s.tile)
+	}
+	a.op("JMP", begin)
+	a.place(add)
+	for _, s := range sums {
+		a.tileLoad(s.tile, c, row, s.disp)
+	}
+	a.place(begin)
+}
+
+func (a *asm) storeSums(c, row operand) {
+	for _, s := range sums {
+		a.tileStore(s.tile, c, row, s.disp)
+	}
+}
+
 // tileGemm writes the product of groups of 32 rows and one block: C = A·B, or C += A·B. A lies in tiles, for each step of 16
 // pairs the upper one of the group before the lower one, and groups aStep pairs apart; B and C as pairs and values of
 // features of a block do.
 func tileGemm(a *asm) {
-	const (
-		c00, c01, c10, c11 = 0, 1, 2, 3
-		a0, a1, b0, b1     = 4, 5, 6, 7
-		half               = rowBytes / 2 // 16 tokens
-	)
 	cfg := a.arg("cfg")
 	a.tileConfig(cfg)
 	groups, ap, aStep, cp := a.arg("groups"), a.arg("a"), a.step("aStep"), a.arg("c")
 	n, at, bt, ct, dense, row, next := a.gp(), a.gp(), a.gp(), a.gp(), cfg, a.gp(), a.arg("next")
 	a.op("MOVQ", fmt.Sprintf("$%d", lineBytes), dense)
 	a.op("MOVQ", fmt.Sprintf("$%d", rowBytes), row)
-	quarter := []struct {
-		tile byte
-		disp int
-	}{{c00, 0}, {c01, half}, {c10, tileSide * rowBytes}, {c11, tileSide*rowBytes + half}}
 	a.loop(groups, func() {
-		add, begin := a.label(), a.label()
-		a.op("CMPB", a.fn.frame("acc"), "$0")
-		a.op("JNE", add)
-		for _, q := range quarter {
-			a.tileZero(q.tile)
-		}
-		a.op("JMP", begin)
-		a.place(add)
-		for _, q := range quarter {
-			a.tileLoad(q.tile, cp, row, q.disp)
-		}
-		a.place(begin)
+		a.loadSums(cp, row)
 		a.op("MOVQ", a.fn.frame("steps"), n)
 		a.op("MOVQ", ap, at)
 		a.op("MOVQ", a.fn.frame("b"), bt)
@@ -150,13 +169,160 @@ func tileGemm(a *asm) {
 			a.advance(2*tileBytes, at)
 			a.advance(tileSide*rowBytes, bt)
 		})
-		for _, q := range quarter {
-			a.tileStore(q.tile, cp, row, q.disp)
-		}
+		a.storeSums(cp, row)
 		a.op("ADDQ", aStep, ap)
 		a.advance(2*tileSide*rowBytes, cp)
 	})
 	a.tileRelease()
+}
+
+// partGemm is tileGemm for values in float32 that are the sums of three in bfloat16, hi, mid and lo: of the nine products
+// of parts it adds the six that are not below the rounding of float32. The tiles of A's parts follow each other, the parts of B lie
+// bStep pairs apart.
+func partGemm(a *asm) {
+	const hi, mid, lo = 0, 1, 2
+	cfg := a.arg("cfg")
+	a.tileConfig(cfg)
+	groups, ap, cp, bStep := a.arg("groups"), a.arg("a"), a.arg("c"), a.step("bStep")
+	n, at, bt, bPart, dense, row := a.gp(), a.gp(), a.gp(), a.gp(), cfg, a.gp()
+	a.op("MOVQ", fmt.Sprintf("$%d", lineBytes), dense)
+	a.op("MOVQ", fmt.Sprintf("$%d", rowBytes), row)
+	loadA := func(part int) {
+		a.tileLoad(a0, at, dense, part*2*tileBytes)
+		a.tileLoad(a1, at, dense, part*2*tileBytes+tileBytes)
+	}
+	loadB := func(part int) {
+		a.op("MOVQ", bt, bPart)
+		for range part {
+			a.op("ADDQ", bStep, bPart)
+		}
+		a.tileLoad(b0, bPart, row, 0)
+		a.tileLoad(b1, bPart, row, half)
+	}
+	multiply := func() {
+		a.tileProduct(c00, a0, b0)
+		a.tileProduct(c01, a0, b1)
+		a.tileProduct(c10, a1, b0)
+		a.tileProduct(c11, a1, b1)
+	}
+	a.loop(groups, func() {
+		a.loadSums(cp, row)
+		a.op("MOVQ", a.fn.frame("steps"), n)
+		a.op("MOVQ", ap, at)
+		a.op("MOVQ", a.fn.frame("b"), bt)
+		a.loop(n, func() {
+			loadB(lo)
+			loadA(hi)
+			multiply()
+			loadB(mid)
+			multiply()
+			loadA(mid)
+			multiply()
+			loadB(hi)
+			multiply()
+			loadA(lo)
+			multiply()
+			loadA(hi)
+			multiply()
+			a.advance(3*2*tileBytes, at)
+			a.advance(tileSide*rowBytes, bt)
+		})
+		a.storeSums(cp, row)
+		aStep := n
+		a.op("MOVQ", a.fn.frame("aStep"), aStep)
+		a.op("LEAQ", "("+ap+")("+aStep+"*4)", ap)
+		a.advance(2*tileSide*rowBytes, cp)
+	})
+	a.tileRelease()
+}
+
+// split takes registers for the first two parts of v, each rounded to the eight bits of a bfloat16, and leaves the third in v
+// (Dekker 1971, section 4).
+func (a *asm) split(v operand) (hi, mid operand) {
+	part := func() operand {
+		t, u := a.vec(), a.vec()
+		a.mul(t, v, a.float(1<<16+1))
+		a.sub(u, t, v)
+		a.sub(t, t, u)
+		a.sub(v, v, t)
+		a.free(u)
+		return t
+	}
+	hi = part()
+	return hi, part()
+}
+
+// partLines is tileLines for values in float32, whose parts it writes to tiles that follow each other.
+func partLines(a *asm) {
+	rows, src, stride, steps, dst := a.arg("rows"), a.arg("src"), a.step("stride"), a.arg("steps"), a.arg("dst")
+	n, from, to := a.gp(), a.gp(), a.gp()
+	a.loop(rows, func() {
+		a.op("MOVQ", steps, n)
+		a.op("MOVQ", src, from)
+		a.op("MOVQ", dst, to)
+		a.loop(n, func() {
+			x, y := a.load(from, 0), a.load(from, 1)
+			xHi, xMid := a.split(x)
+			yHi, yMid := a.split(y)
+			for i, p := range [][2]operand{{xHi, yHi}, {xMid, yMid}, {x, y}} {
+				a.narrow(p[0], p[1], p[0])
+				a.op("VMOVUPS", p[0], mem(to, i*2*tileBytes))
+			}
+			a.free(x, y, xHi, xMid, yHi, yMid)
+			a.advance(2*lineBytes, from)
+			a.advance(3*2*tileBytes, to)
+		})
+		a.op("ADDQ", stride, src)
+		a.advance(lineBytes, dst)
+	})
+}
+
+// partPairs pairs the values of 2n rows of 32, stride values apart, as toPairs does, but as three parts, step pairs apart.
+func partPairs(a *asm) {
+	src, stride, n, dst, step := a.arg("src"), a.step("stride"), a.arg("n"), a.arg("dst"), a.step("step")
+	order := a.vec()
+	a.op("VMOVUPS", a.table("interleaved", interleaved()), order)
+	places := []operand{mem(dst, 0), "(" + dst + ")(" + step + "*1)", "(" + dst + ")(" + step + "*2)"}
+	a.loop(n, func() {
+		for v := range a.perBlock() {
+			even, odd := a.load(src, v), a.vec()
+			a.op("VMOVUPS", a.at(src, v)+"("+stride+"*1)", odd)
+			for i, place := range places {
+				p := a.vec()
+				a.narrow(p, odd, even)
+				a.op("VPERMW", p, order, p)
+				a.op("VMOVUPS", p, strings.TrimPrefix(fmt.Sprintf("%d", v*a.bytes()), "0")+place)
+				if i+1 < len(places) { // what is left of the values
+					t := a.vec()
+					a.op("VPSLLD", "$16", p, t)
+					a.sub(even, even, t)
+					a.op("VANDPS", a.bits(0xffff0000), p, t)
+					a.sub(odd, odd, t)
+					a.free(t)
+				}
+				a.free(p)
+			}
+			a.free(even, odd)
+		}
+		a.op("LEAQ", "("+src+")("+stride+"*2)", src)
+		a.advance(rowBytes, dst)
+	})
+}
+
+// tileColumns turns 16 rows of 32 pairs into the two tiles that hold their columns.
+func tileColumns(a *asm) {
+	src, dst := a.arg("src"), a.arg("dst")
+	for h := range 2 {
+		rows := make([]operand, tileSide)
+		for i := range rows {
+			rows[i] = a.vec()
+			a.op("VMOVUPS", mem(src, i*rowBytes+h*half), rows[i])
+		}
+		for i, c := range a.columns(rows) {
+			a.op("VMOVUPS", c, mem(dst, h*tileBytes+i*lineBytes))
+			a.free(c)
+		}
+	}
 }
 
 // tileLines copies rows of steps · 32 values, stride values apart, to the lines of tiles: those of a row lie two tiles apart.

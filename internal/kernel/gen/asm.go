@@ -246,9 +246,12 @@ func constName(v uint32, t target) string {
 
 func isConst(o operand) bool { return strings.HasSuffix(o, "<>(SB)") }
 
-// table is the memory that holds values, under a name that the file has once.
+// table is the memory that holds values, which go by one name in the whole file.
 func (a *asm) table(name string, values []uint16) operand {
 	name = strings.ToLower(a.name) + "_" + name + "<>"
+	if bytes.Contains(a.tables.Bytes(), []byte("GLOBL "+name)) {
+		return name + "(SB)"
+	}
 	a.tables.WriteString("\n")
 	for i, v := range values {
 		fmt.Fprintf(&a.tables, "DATA %s+%d(SB)/2, $0x%04x\n", name, 2*i, v)

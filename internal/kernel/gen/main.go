@@ -53,6 +53,10 @@ func functions() []*function {
 		{"prefetch", params("p *uint16, rows, stride, lines int"), []target{avx2}, prefetch, "refPrefetch"},
 		{"tileGemm", params(tileParams), []target{amx}, tileGemm, "refTileGemm"},
 		{"tileLines", params(linesParams), []target{amx}, tileLines, "refTileLines"},
+		{"partGemm", params(partGemmParams), []target{amx}, partGemm, "refPartGemm"},
+		{"partLines", params(partLinesParams), []target{amx}, partLines, "refPartLines"},
+		{"partPairs", params(partPairsParams), []target{amx}, partPairs, "refPartPairs"},
+		{"tileColumns", params(columnsParams), []target{amx}, tileColumns, "refTileColumns"},
 		{"transTiles", params(transParams), []target{amx}, transTiles, "refTransTiles"},
 		{"transpose", params("rows int, src, dst []float32, ldd int"), []target{avx2}, transpose, "refTranspose"},
 	}

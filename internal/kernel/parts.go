@@ -1,0 +1,146 @@
+package kernel
+
+// Products of float32 values in tiles of bfloat16: each value is the sum of three parts, which hold all its 24 bits, and of the
+// nine products of parts the six are added that are not below the rounding of the product itself. That is six products for one,
+// and still faster than one in float32 (Henry, Tang & Heinecke 2019).
+
+const (
+	// partStep bounds the pairs of a task's weights that are packed at a time: with tileRowStep rows 768 KiB.
+	partStep = 256
+
+	// partPanel bounds the pairs of x that all rows of a task are multiplied with while their parts are in the first-level
+	// cache.
+	partPanel = 64
+)
+
+// partBuffers hold the parts of a task's weights, and of a panel of x.
+type partBuffers struct {
+	weights [3 * tileRowStep * partStep]pair
+	panel   [3 * partPanel * Block]pair
+	step    [3 * tileSide * Block]pair
+}
+
+var partPool = newPool[partBuffers]()
+
+// partsPay tells whether a product is computed in parts: not with so few rows or so little depth that tiles are mostly empty.
+// It must not depend on the number of tokens, which a value is not to depend on.
+func partsPay(rows, depth int) bool {
+	return active == isAMX && rows >= tileGroup && depth >= tileGroup
+}
+
+// partTask computes rows [r0, r1) of blocks [b0, b1) of MatMul in parts.
+func partTask(a matrix, x, y Tensor, r0, r1, b0, b1 int, acc bool) {
+	buf := partPool.Get().(*partBuffers)
+	defer partPool.Put(buf)
+	step := evenStep(ceilDiv(x.Rows, 2), partStep, tileSide)
+	for p := 0; 2*p < x.Rows; p += step {
+		depth := min(2*step, x.Rows-2*p)
+		a.from(r0, 2*p).packParts(r1-r0, depth, buf.weights[:], &buf.step)
+		panel := evenStep(step, partPanel, tileSide)
+		for b := b0; b < b1; b++ {
+			for q := 0; 2*q < depth; q += panel {
+				d := min(2*panel, depth-2*q)
+				splitPairs(x.Blk(b)[2*(p+q)*Block:][:d*Block], buf.panel[:], panel*Block)
+				partProduct(r1-r0, ceilDiv(d, 2), buf.weights[3*q*tileGroup:], 3*tileGroup*tilePairs(ceilDiv(depth, 2)), buf.panel[:], panel*Block,
+					y.Blk(b)[r0*Block:], acc || p+q > 0)
+			}
+		}
+	}
+}
+
+// splitPairs writes the parts of x, features × Block, to dst, step apart, by pairs of features.
+func splitPairs(x []float32, dst []pair, step int) {
+	n := len(x) / (2 * Block)
+	partPairs(x, Block, n, dst, step)
+	if rest := x[2*n*Block:]; len(rest) > 0 {
+		var last [2 * Block]float32
+		copy(last[:], rest)
+		partPairs(last[:], Block, 1, dst[n*Block:], step)
+	}
+}
+
+// packParts writes the parts of rows × depth values of m to dst, as packTiles does; the tiles of the parts follow each other in
+// each step. pairs is room for those of a step.
+func (m matrix) packParts(rows, depth int, dst []pair, pairs *[3 * tileSide * Block]pair) {
+	size := 3 * tileGroup * tilePairs(ceilDiv(depth, 2))
+	for g := 0; g*tileGroup < rows; g++ {
+		n := min(tileGroup, rows-g*tileGroup)
+		group := dst[g*size:][:size]
+		if m.ps == 1 {
+			m.from(g*tileGroup, 0).packPartRows(n, depth, group)
+			continue
+		}
+		for s := 0; s*tileGroup < depth; s++ {
+			d := min(tileGroup, depth-s*tileGroup)
+			m.from(g*tileGroup, s*tileGroup).packPartColumns(n, d, group[s*3*tileGroup*tileSide:], pairs)
+		}
+	}
+}
+
+// packPartRows is packParts for one group of a matrix whose rows are stored.
+func (m matrix) packPartRows(n, depth int, dst []pair) {
+	steps := depth / tileGroup
+	if steps > 0 {
+		_ = m.data[(n-1)*m.rs+steps*tileGroup-1]
+		partLines(n, m.data, m.rs, steps, dst)
+	}
+	if rest := depth % tileGroup; rest > 0 {
+		edge := edgeOf(m.data[steps*tileGroup:], m.rs, n, rest)
+		partLines(n, edge[:], tileGroup, 1, dst[steps*3*tileGroup*tileSide:])
+	}
+}
+
+// packPartColumns is packParts for one step of one group of a matrix whose columns are stored.
+func (m matrix) packPartColumns(n, depth int, dst []pair, pairs *[3 * tileSide * Block]pair) {
+	if n == tileGroup && depth == tileGroup {
+		_ = m.data[(depth-1)*m.ps+n-1]
+		partPairs(m.data, m.ps, tileSide, pairs[:], tileSide*Block)
+	} else {
+		edge := edgeOf(m.data, m.ps, depth, n)
+		partPairs(edge[:], tileGroup, tileSide, pairs[:], tileSide*Block)
+	}
+	for p := range 3 {
+		tileColumns(pairs[p*tileSide*Block:][:tileSide*Block], dst[p*tileGroup*tileSide:][:tileGroup*tileSide])
+	}
+}
+
+// edgeOf returns a square of zeros with rows of width values in its corner.
+func edgeOf(src []float32, stride, rows, width int) (edge [tileGroup * tileGroup]float32) {
+	for i := range rows {
+		copy(edge[i*tileGroup:][:width], src[i*stride:])
+	}
+	return edge
+}
+
+// partProduct computes C = A·B, or C += A·B with acc, for rows × k pairs of A in tiles of parts, whose groups lie aStep apart,
+// and k × Block pairs of B, whose parts lie bStep apart.
+func partProduct(rows, k int, a []pair, aStep int, b []pair, bStep int, c []float32, acc bool) {
+	groups := rows / tileGroup
+	partGroups(groups, k, a, aStep, b, bStep, c, acc)
+	if rest := rows % tileGroup; rest > 0 {
+		var last [tileGroup * Block]float32
+		c = c[groups*tileGroup*Block:][:rest*Block]
+		if acc {
+			copy(last[:], c)
+		}
+		partGroups(1, k, a[groups*aStep:], aStep, b, bStep, last[:], acc)
+		copy(c, last[:])
+	}
+}
+
+// partGroups is partProduct for whole groups.
+func partGroups(groups, k int, a []pair, aStep int, b []pair, bStep int, c []float32, acc bool) {
+	if groups == 0 {
+		return
+	}
+	whole := k / tileSide
+	_ = a[(groups-1)*aStep+3*tileGroup*tilePairs(k)-1]
+	_ = b[2*bStep+k*Block-1]
+	_ = c[groups*tileGroup*Block-1]
+	if whole > 0 {
+		partGemm(&tileConfigs[tileSide], groups, whole, a, aStep, b, bStep, c, acc)
+	}
+	if rest := k % tileSide; rest > 0 {
+		partGemm(&tileConfigs[rest], groups, 1, a[3*whole*tileGroup*tileSide:], aStep, b[whole*tileSide*Block:], bStep, c, acc || whole > 0)
+	}
+}

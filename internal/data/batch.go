@@ -9,6 +9,8 @@ type Batch struct {
 	Lengths []int   // of the segments: attention does not cross them and positions restart; they sum to len(IDs)
 	Labels  int     // targets that count
 	Rows    int     // rows of the batch: of examples, or of several packed together
+
+	EpochEnd bool // the batch is an epoch's last
 }
 
 // reset empties b and keeps its memory.
@@ -26,13 +28,14 @@ func (b *Batch) add(ex Example) {
 }
 
 // Batches yields the examples in file order for scoring, as many a batch as fit in the given number of tokens and at
-// least one, each with the index of its first example: segment i is d.Examples[first+i]. The batch's memory is reused
+// least one, each with the index of its first example: segment i is d.Example(first+i). The batch's memory is reused
 // for the next one.
 func (d *Dataset) Batches(tokens int) iter.Seq2[int, Batch] {
 	return func(yield func(first int, b Batch) bool) {
 		var b Batch
 		first := 0
-		for i, ex := range d.Examples {
+		for i := range d.Len() {
+			ex := d.Example(i)
 			if b.Rows > 0 && len(b.IDs)+len(ex.IDs) > tokens {
 				if !yield(first, b) {
 					return

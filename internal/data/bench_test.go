@@ -11,7 +11,7 @@ func BenchmarkParse(b *testing.B) {
 	line := []byte(`{"id": 17, "text": "` + strings.Repeat("Once upon a time there was a girl.\\n", 30) + `", "meta": {"source": ["a", "b"]}}`)
 	b.SetBytes(int64(len(line)))
 	b.ReportAllocs()
-	var r row
+	r := row{schema: newSchema(&File{})}
 	for b.Loop() {
 		if err := r.parse(line); err != nil {
 			b.Fatal(err)
@@ -20,7 +20,7 @@ func BenchmarkParse(b *testing.B) {
 }
 
 func benchmarkLoad(b *testing.B, o Options) {
-	info, err := os.Stat(o.Path)
+	info, err := os.Stat(o.Files[0].Path)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -36,7 +36,7 @@ func benchmarkLoad(b *testing.B, o Options) {
 // BenchmarkLoadText loads 200 rows of real text with a real tokenizer.
 func BenchmarkLoadText(b *testing.B) {
 	benchmarkLoad(b, Options{
-		Path:      sharedPath(b, "data", "text", "jsonl", "tinyshakespeare.test.jsonl"),
+		Files:     Files(sharedPath(b, "data", "text", "jsonl", "tinyshakespeare.test.jsonl")),
 		Tokenizer: sharedTokenizer(b, "data", "llama", "stories260K-hf"), MaxLength: 512,
 	})
 }
@@ -44,7 +44,7 @@ func BenchmarkLoadText(b *testing.B) {
 // BenchmarkLoadTokens loads 100,000 rows of 64 tokens.
 func BenchmarkLoadTokens(b *testing.B) {
 	row := `{"input_ids": [` + strings.Repeat("101, ", 63) + "7]}\n"
-	benchmarkLoad(b, Options{Path: write(b, strings.Repeat(row, 100_000)), VocabSize: 512})
+	benchmarkLoad(b, Options{Files: Files(write(b, strings.Repeat(row, 100_000))), VocabSize: 512})
 }
 
 // BenchmarkNext forms packed batches of 8 rows of 256 tokens.

@@ -1,48 +1,60 @@
-// Package data turns JSONL examples into token batches for decoder training and scoring.
+// Package data turns files of examples into token batches for decoder training and scoring.
 //
-// A file holds one JSON object per line, all of one kind:
+// A file is JSONL, a JSON array, CSV, TSV, Parquet or plain text; its rows are texts, prompts with completions,
+// instructions, conversations or tokens. docs/data.md shows each form.
 //
-//	{"text": "…"}                              every token counts
-//	{"prompt": "…", "completion": "…"}         the completion's tokens and the EOS after it count
-//	{"input_ids": [1, 5], "labels": [-100, 5]} as given; without labels every token counts
-//
-// Load reads and encodes a file, a Loader hands it out in training batches, and Dataset.Batches in scoring batches.
-// Batches hold sequences end to end: there is no padding.
+// Load reads and encodes files, a Loader hands the examples out in training batches, and Dataset.Batches in scoring
+// batches. Batches hold sequences end to end: there is no padding.
 package data
 
-import "shira/internal/fault"
+import (
+	"fmt"
+	"sort"
+
+	"shira/internal/fault"
+)
 
 // Ignore is the label of a token whose prediction does not count.
 const Ignore = -100
 
 // Tokenizer is what encoding rows of text needs. Its methods must be safe for concurrent use.
 type Tokenizer interface {
+	Encode(text string) []int32        // without special tokens but those written in the text
 	EncodeSpecial(text string) []int32 // with the special tokens the model expects around a text, such as BOS
+	Decode(ids []int32) string         // special tokens included
+	IsSpecial(id int32) bool           // no part of the text: BOS, EOS, the end of a turn
 	EOS() (id int32, ok bool)          // ok is false when the tokenizer names no end-of-sequence token
 	VocabSize() int                    // highest id + 1
 }
 
 // Options says what Load reads and how it encodes it.
 type Options struct {
-	Path         string
-	Tokenizer    Tokenizer // nil: the file may hold input_ids rows only
-	VocabSize    int       // ids must be below it; 0 takes the tokenizer's, or no bound without one
-	MaxLength    int       // a row keeps its first MaxLength tokens; 0 keeps all
-	AppendEOS    bool      // end text rows with EOS, as completions always are
-	OmitEOS      bool      // append EOS to no row at all, for scoring; overrides AppendEOS
-	Limit        int       // read the first Limit rows only; 0 reads all
-	MaxLineBytes int       // a longer line is an error; 0 means DefaultMaxLineBytes
+	Files         []File
+	Tokenizer     Tokenizer // nil: the files may hold input_ids rows only
+	Template      *Template // for conversations; nil: there may be none
+	VocabSize     int       // ids must be below it; 0 takes the tokenizer's, or no bound without one
+	MaxLength     int       // a row keeps its first MaxLength tokens; 0 keeps all
+	AppendEOS     bool      // end text rows with EOS, as completions always are
+	OmitEOS       bool      // append EOS to no row at all, for scoring; overrides AppendEOS
+	TrainOnInputs bool      // prompts count too
+	Limit         int       // read the first Limit rows of each file only; 0 reads all
+	MaxLineBytes  int       // a longer row is an error; 0 means DefaultMaxLineBytes
+	TempDir       string    // for tokens that shall not stay in memory; "" is the system's
+	InMemory      int       // tokens, in bytes, that may; 0 means DefaultInMemory
 }
 
-// DefaultMaxLineBytes bounds a line where Options.MaxLineBytes is 0: 64 MiB.
-const DefaultMaxLineBytes = 64 << 20
+// Defaults of Options.
+const (
+	DefaultMaxLineBytes = 64 << 20
+	DefaultInMemory     = 64 << 20
+)
 
-// Example is one encoded row. It is read-only: Labels may share the memory of IDs.
+// Example is one encoded row. It is read-only: Labels may share the memory of IDs, and both are the Dataset's.
 type Example struct {
 	IDs    []int32
 	Labels []int32 // Labels[i] is the token to predict at i, given the ones before, or Ignore; Labels[0] never counts
-	Row    int     // index of the row in the file, from 0, blank lines skipped
-	Line   int     // line of the file, from 1
+	Row    int     // index of the row in its file, from 0, blank lines skipped
+	Line   int     // line of the file, from 1; of a Parquet file the row, from 1
 }
 
 // Counted returns how many tokens of the example count: those with a label and at least one token before them.
@@ -72,22 +84,116 @@ type Stats struct {
 	Longest     int   // tokens of the longest example kept
 }
 
-// Dataset is a file of examples in memory, about 4 bytes a token and 8 where rows have labels of their own.
+func (s *Stats) add(o Stats) {
+	s.Rows += o.Rows
+	s.Truncated += o.Truncated
+	s.NoLabels += o.NoLabels
+	s.Tokens += o.Tokens
+	s.LabelTokens += o.LabelTokens
+	s.Longest = max(s.Longest, o.Longest)
+}
+
+// Source is a file of a dataset.
+type Source struct {
+	File
+	Stats
+	Kind     string // of its rows, as File.Type names them
+	First    int    // index of its first example
+	Examples int    // at least one
+}
+
+// Dataset is the examples of some files, each with at least one counted token, in the order of the files. Beyond
+// Options.InMemory the tokens lie in a temporary file that is mapped. In memory are 24 bytes an example.
 type Dataset struct {
-	Path     string
-	Examples []Example // at least one, each with at least one counted token, in file order
-	Stats    Stats
-	SHA256   string // of the file's bytes in hex; where Limit cut it short, of the lines read
+	Sources []Source
+	Stats   Stats  // of all files
+	SHA256  string // of the files' bytes in hex, "" where Limit cut one short
+
+	index  []entry
+	tokens []int32 // of all examples: ids, and after them the labels where they are not the ids
+	store  *store
+}
+
+// entry is where an example lies.
+type entry struct {
+	at        int64 // in Dataset.tokens
+	tokens    int32
+	row, line int32
+	own       bool // has labels of its own
+}
+
+// Len returns the number of examples, at least one.
+func (d *Dataset) Len() int { return len(d.index) }
+
+// Tokens returns the number of tokens of example i.
+func (d *Dataset) Tokens(i int) int { return int(d.index[i].tokens) }
+
+// Example returns example i, from 0.
+func (d *Dataset) Example(i int) Example {
+	e := d.index[i]
+	end := e.at + int64(e.tokens)
+	ex := Example{IDs: d.tokens[e.at:end:end], Row: int(e.row), Line: int(e.line)}
+	ex.Labels = ex.IDs
+	if e.own {
+		ex.Labels = d.tokens[end : end+int64(e.tokens) : end+int64(e.tokens)]
+	}
+	return ex
+}
+
+// Place says where example i comes from: "path:line".
+func (d *Dataset) Place(i int) string {
+	s := sort.Search(len(d.Sources), func(s int) bool { return d.Sources[s].First > i }) - 1
+	return fmt.Sprintf("%s:%d", d.Sources[s].Path, d.index[i].line)
+}
+
+// Name is the first file's path, and how many more there are.
+func (d *Dataset) Name() string {
+	if n := len(d.Sources); n > 1 {
+		return fmt.Sprintf("%s and %d more", d.Sources[0].Path, n-1)
+	}
+	return d.Sources[0].Path
+}
+
+// Resident returns the bytes of memory that the dataset holds, without what is mapped.
+func (d *Dataset) Resident() int64 {
+	n := int64(cap(d.index)) * entryBytes
+	if d.store == nil || d.store.mapping == nil {
+		n += 4 * int64(len(d.tokens))
+	}
+	return n
+}
+
+const entryBytes = 24
+
+// Close frees the temporary file, if there is one. Examples must not be used afterwards.
+func (d *Dataset) Close() error {
+	d.tokens = nil
+	if d.store == nil {
+		return nil
+	}
+	return d.store.close()
 }
 
 // check refuses options that no file could satisfy.
 func (o *Options) check() error {
+	path := ""
+	if len(o.Files) > 0 {
+		path = o.Files[0].Path
+	}
 	for _, v := range []struct {
 		name  string
 		value int
 	}{{"vocabulary size", o.VocabSize}, {"maximum length", o.MaxLength}, {"row limit", o.Limit}, {"line cap", o.MaxLineBytes}} {
 		if v.value < 0 {
-			return fault.New(fault.Usage, o.Path, "%s is negative: %d", v.name, v.value)
+			return fault.New(fault.Usage, path, "%s is negative: %d", v.name, v.value)
+		}
+	}
+	if len(o.Files) == 0 {
+		return fault.New(fault.Usage, "", "no files of examples")
+	}
+	for _, f := range o.Files {
+		if err := f.check(); err != nil {
+			return err
 		}
 	}
 	return nil

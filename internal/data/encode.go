@@ -26,7 +26,7 @@ func newEncoder(o *Options) *encoder {
 
 // encode returns the tokens of a row of the given kind and their labels, of equal length and not truncated. Nil labels
 // mean that they equal ids.
-func (e *encoder) encode(r *row, kind field) (ids, labels []int32, err error) {
+func (e *encoder) encode(r *row, kind int) (ids, labels []int32, err error) {
 	if kind == tokenKind {
 		return e.tokens(r)
 	}
@@ -34,13 +34,15 @@ func (e *encoder) encode(r *row, kind field) (ids, labels []int32, err error) {
 		return nil, nil, fault.New(fault.Incompatible, "", "a row of text, and the model has no tokenizer").
 			WithHint(`rows of "input_ids" need none`)
 	}
-	if kind == textKind {
-		ids = e.Tokenizer.EncodeSpecial(r.text)
-		if e.AppendEOS && !e.OmitEOS {
-			ids, err = e.appendEOS(ids)
-		}
-	} else {
-		ids, labels, err = e.completion(r.prompt, r.completion)
+	switch kind {
+	case textKind:
+		ids, err = e.text(r)
+	case promptKind:
+		ids, labels, err = e.pair(r, fieldPrompt, fieldCompletion)
+	case alpacaKind:
+		ids, labels, err = e.alpaca(r)
+	default:
+		ids, labels, err = e.chat(r, kind)
 	}
 	if err != nil {
 		return nil, nil, err
@@ -51,30 +53,93 @@ func (e *encoder) encode(r *row, kind field) (ids, labels []int32, err error) {
 				WithHint("the tokenizer and the model do not belong together")
 		}
 	}
+	if e.TrainOnInputs {
+		labels = nil
+	}
 	return ids, labels, nil
+}
+
+func (e *encoder) text(r *row) ([]int32, error) {
+	text, err := r.text(fieldText)
+	if err != nil {
+		return nil, err
+	}
+	ids := e.Tokenizer.EncodeSpecial(text)
+	if e.AppendEOS && !e.OmitEOS {
+		return e.appendEOS(ids)
+	}
+	return ids, nil
 }
 
 // tokens checks a row of input_ids and returns it.
 func (e *encoder) tokens(r *row) (ids, labels []int32, err error) {
-	for i, id := range r.inputIDs {
+	if r.ids, err = r.ints(fieldInputIDs, r.ids[:0]); err != nil {
+		return nil, nil, err
+	}
+	for i, id := range r.ids {
 		if uint(id) >= uint(e.vocab) {
-			return nil, nil, fmt.Errorf("%v[%d] is %d, outside the vocabulary of %d tokens", fieldInputIDs, i, id, e.vocab)
+			return nil, nil, fmt.Errorf("%s[%d] is %d, outside the vocabulary of %d tokens", r.name(fieldInputIDs), i, id, e.vocab)
 		}
 	}
 	if r.has&fieldLabels == 0 {
-		return r.inputIDs, nil, nil
+		return r.ids, nil, nil
 	}
-	if len(r.labels) != len(r.inputIDs) {
-		return nil, nil, fmt.Errorf("%v and %v differ in length: %d and %d",
-			fieldInputIDs, fieldLabels, len(r.inputIDs), len(r.labels))
+	if r.labels, err = r.ints(fieldLabels, r.labels[:0]); err != nil {
+		return nil, nil, err
+	}
+	if len(r.labels) != len(r.ids) {
+		return nil, nil, fmt.Errorf("%s and %s differ in length: %d and %d",
+			r.name(fieldInputIDs), r.name(fieldLabels), len(r.ids), len(r.labels))
 	}
 	for i, label := range r.labels {
 		if label != Ignore && uint(label) >= uint(e.vocab) {
-			return nil, nil, fmt.Errorf("%v[%d] is %d, neither %d nor in the vocabulary of %d tokens",
-				fieldLabels, i, label, Ignore, e.vocab)
+			return nil, nil, fmt.Errorf("%s[%d] is %d, neither %d nor in the vocabulary of %d tokens",
+				r.name(fieldLabels), i, label, Ignore, e.vocab)
 		}
 	}
-	return r.inputIDs, r.labels, nil
+	return r.ids, r.labels, nil
+}
+
+func (e *encoder) pair(r *row, prompt, completion field) (ids, labels []int32, err error) {
+	p, err := r.text(prompt)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := r.text(completion)
+	if err != nil {
+		return nil, nil, err
+	}
+	return e.completion(p, c)
+}
+
+// The prompts of Stanford Alpaca (train.py, PROMPT_DICT), with the newline after "### Response:" that alpaca-lora,
+// LLM-Adapters and axolotl have.
+const (
+	alpacaIntro      = "Below is an instruction that describes a task. Write a response that appropriately completes the request."
+	alpacaIntroInput = "Below is an instruction that describes a task, paired with an input that provides further context. " +
+		"Write a response that appropriately completes the request."
+)
+
+// alpacaPrompt is the text that the output of an instruction follows. A system text takes the place of the introduction.
+func alpacaPrompt(system, instruction, input string) string {
+	intro := alpacaIntro
+	if input != "" {
+		intro, input = alpacaIntroInput, "### Input:\n"+input+"\n\n"
+	}
+	if system != "" {
+		intro = system
+	}
+	return intro + "\n\n### Instruction:\n" + instruction + "\n\n" + input + "### Response:\n"
+}
+
+func (e *encoder) alpaca(r *row) (ids, labels []int32, err error) {
+	var text [4]string
+	for i, f := range []field{fieldSystem, fieldInstruction, fieldInput, fieldOutput} {
+		if text[i], err = r.text(f); err != nil {
+			return nil, nil, err
+		}
+	}
+	return e.completion(alpacaPrompt(text[0], text[1], text[2]), text[3])
 }
 
 // completion encodes prompt and completion as the one text they make, so that the tokens are those of the same text
@@ -99,7 +164,7 @@ func (e *encoder) completion(prompt, completion string) (ids, labels []int32, er
 	return ids, labels, nil
 }
 
-// commonPrefix returns the number of leading tokens that a and b share.
+// commonPrefix returns the number of leading elements that a and b share.
 func commonPrefix(a, b []int32) int {
 	n := 0
 	for n < len(a) && n < len(b) && a[n] == b[n] {

@@ -33,7 +33,7 @@ func TestGoldenCounts(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			want := golden[name]
-			ds := mustLoad(t, Options{Path: path, Tokenizer: tok, VocabSize: 512, MaxLength: want.MaxLength, OmitEOS: true})
+			ds := mustLoad(t, Options{Files: Files(path), Tokenizer: tok, VocabSize: 512, MaxLength: want.MaxLength, OmitEOS: true})
 			if ds.Stats.Rows != want.Rows || ds.Stats.LabelTokens != want.TokensScored {
 				t.Errorf("%d tokens in %d rows, want %d in %d", ds.Stats.LabelTokens, ds.Stats.Rows, want.TokensScored, want.Rows)
 			}
@@ -130,7 +130,7 @@ type decoder interface {
 func checkSeam(t *testing.T, tok decoder, prompt, completion, counted string) {
 	t.Helper()
 	row := jsonRow(t, map[string]string{"prompt": prompt, "completion": completion})
-	ex := mustLoad(t, Options{Path: write(t, row), Tokenizer: tok}).Examples[0]
+	ex := mustLoad(t, Options{Files: Files(write(t, row)), Tokenizer: tok}).Example(0)
 	eos, _ := tok.EOS()
 	if want := append(tok.EncodeSpecial(prompt+completion), eos); !slices.Equal(ex.IDs, want) {
 		t.Errorf("%q + %q gives %v, want the text's %v", prompt, completion, ex.IDs, want)
@@ -172,11 +172,11 @@ func TestSeamOnQuestions(t *testing.T) {
 		}))
 		want = append(want, q.Choices[q.Gold])
 	}
-	ds := mustLoad(t, Options{Path: write(t, rows.String()), Tokenizer: tok, OmitEOS: true})
-	if len(ds.Examples) != len(want) {
-		t.Fatalf("%d examples, want %d", len(ds.Examples), len(want))
+	ds := mustLoad(t, Options{Files: Files(write(t, rows.String())), Tokenizer: tok, OmitEOS: true})
+	if ds.Len() != len(want) {
+		t.Fatalf("%d examples, want %d", ds.Len(), len(want))
 	}
-	for i, ex := range ds.Examples {
+	for i, ex := range examples(ds) {
 		if got := tok.Decode(labelled(ex)); got != want[i] {
 			t.Errorf("row %d counts %q, want %q", i, got, want[i])
 		}

@@ -1,10 +1,13 @@
 package data
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/parquet-go/parquet-go"
 
 	"shira/internal/tokenizer"
 )
@@ -26,8 +29,22 @@ const (
 )
 
 func (t byteTokenizer) EncodeSpecial(text string) []int32 {
-	ids := []int32{bosID}
+	ids := append([]int32{bosID}, t.Encode(text)...)
+	if t.suffix {
+		ids = append(ids, eosID)
+	}
+	return ids
+}
+
+// Encode takes "</s>" for EOS.
+func (t byteTokenizer) Encode(text string) []int32 {
+	var ids []int32
 	for i := 0; i < len(text); i++ {
+		if strings.HasPrefix(text[i:], "</s>") {
+			ids = append(ids, eosID)
+			i += 3
+			continue
+		}
 		if text[i] == ' ' && i+1 < len(text) && text[i+1] != ' ' {
 			i++
 			ids = append(ids, spaceID+int32(text[i]))
@@ -35,11 +52,11 @@ func (t byteTokenizer) EncodeSpecial(text string) []int32 {
 		}
 		ids = append(ids, int32(text[i]))
 	}
-	if t.suffix {
-		ids = append(ids, eosID)
-	}
 	return ids
 }
+
+func (t byteTokenizer) Decode(ids []int32) string { return decode(ids) }
+func (t byteTokenizer) IsSpecial(id int32) bool   { return id == bosID || id == eosID }
 
 func (t byteTokenizer) EOS() (int32, bool) { return eosID, !t.noEOS }
 func (t byteTokenizer) VocabSize() int     { return idCount }
@@ -84,6 +101,15 @@ func write(t testing.TB, content string) string {
 	return path
 }
 
+// examples returns all of a dataset's.
+func examples(ds *Dataset) []Example {
+	all := make([]Example, ds.Len())
+	for i := range all {
+		all[i] = ds.Example(i)
+	}
+	return all
+}
+
 func mustLoad(t testing.TB, o Options) *Dataset {
 	t.Helper()
 	ds, err := Load(o)
@@ -110,4 +136,41 @@ func sharedTokenizer(t testing.TB, elem ...string) *tokenizer.Tokenizer {
 		t.Fatal(err)
 	}
 	return tok
+}
+
+// chatML is the template of that name.
+func chatML(t testing.TB) *Template {
+	t.Helper()
+	template, err := OpenTemplate(t.TempDir(), "chatml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return template
+}
+
+// sampleParquet is a file of one conversation and a text.
+func sampleParquet(t testing.TB) string {
+	t.Helper()
+	type message struct {
+		Role    string `parquet:"role"`
+		Content string `parquet:"content"`
+	}
+	type row struct {
+		Messages []message `parquet:"messages,list"`
+		ID       int64     `parquet:"id"`
+		Bytes    []byte    `parquet:"bytes"`
+		Score    *float64  `parquet:"score,optional"`
+	}
+	var b bytes.Buffer
+	w := parquet.NewGenericWriter[row](&b)
+	if _, err := w.Write([]row{
+		{[]message{{"user", "Hello"}, {"assistant", "Hi"}}, 1, []byte{0xff}, nil},
+		{[]message{{"user", "Bye"}, {"assistant", "See you\n"}}, 2, nil, nil},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
 }

@@ -2,9 +2,11 @@ package data
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
+	"path/filepath"
 	"reflect"
+	"slices"
+	"strings"
 	"testing"
 
 	"shira/internal/fault"
@@ -29,7 +31,7 @@ func FuzzRow(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {
-		var r row
+		r := row{schema: newSchema(&File{})}
 		if err := r.parse(line); err != nil {
 			return
 		}
@@ -37,51 +39,77 @@ func FuzzRow(f *testing.F) {
 		if err := json.Unmarshal(line, &fields); err != nil {
 			t.Fatalf("accepted %q: %v", line, err)
 		}
-		for i, got := range []any{&r.text, &r.prompt, &r.completion, &r.inputIDs, &r.labels} {
-			raw, present := fields[fieldNames[i]]
+		for i, name := range fieldNames {
+			raw, present := fields[name]
 			if present != (r.has&(1<<i) != 0) {
-				t.Fatalf("%q: field %q is in the row: %v", line, fieldNames[i], present)
+				t.Fatalf("%q: field %q is in the row: %v", line, name, present)
 			}
 			if !present {
 				continue
 			}
-			want := reflect.New(reflect.TypeOf(got).Elem())
-			if err := json.Unmarshal(raw, want.Interface()); err != nil {
-				t.Fatalf("accepted %s as %q: %v", raw, fieldNames[i], err)
+			f := field(1 << i)
+			if got, err := r.text(f); err == nil && string(raw) != "null" {
+				equal(t, raw, got)
 			}
-			if got, want := fmt.Sprintf("%q", reflect.ValueOf(got).Elem()), fmt.Sprintf("%q", want.Elem()); got != want {
-				t.Errorf("field %q is %s, want %s", fieldNames[i], got, want)
+			if got, err := r.ints(f, []int32{}); err == nil {
+				equal(t, raw, got)
+			}
+			if _, err := r.value(f).jinja(2); err != nil && !strings.Contains(err.Error(), "duplicate field") {
+				t.Errorf("accepted %s, which is no value: %v", raw, err)
 			}
 		}
 	})
 }
 
+// equal checks that raw is JSON of got.
+func equal[T any](t *testing.T, raw []byte, got T) {
+	t.Helper()
+	var want T
+	if err := json.Unmarshal(raw, &want); err != nil {
+		t.Fatalf("accepted %s: %v", raw, err)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
 // FuzzLoad checks that a file of any bytes gives examples that keep their promises or an error.
 func FuzzLoad(f *testing.F) {
-	for _, seed := range []string{
-		"{\"text\":\"a\"}\n\n{\"text\":\"b c\"}",
-		"\ufeff{\"prompt\":\"a \",\"completion\":\"b\"}\r\n",
-		`{"input_ids":[1,2,3,4,5,6,7,8,9]}`,
-		"{\"text\":\"a\"}\n{\"input_ids\":[1]}\n[]",
+	for _, seed := range []struct{ name, content string }{
+		{"json", "{\"text\":\"a\"}\n\n{\"text\":\"b c\"}"},
+		{"json", "\ufeff{\"prompt\":\"a \",\"completion\":\"b\"}\r\n"},
+		{"json", `{"input_ids":[1,2,3,4,5,6,7,8,9]}`},
+		{"json", "{\"text\":\"a\"}\n{\"input_ids\":[1]}\n[]"},
+		{"json", `{"messages":[{"role":"user","content":"a"},{"role":"assistant","content":"b"}]}`},
+		{"json", `{"conversations":[{"from":"human","value":"a"},{"from":"gpt","value":"b"}],"system":"c","tools":"[{}]"}`},
+		{"json", "[\n{\"instruction\":\"a\",\"input\":\"\",\"output\":\"b\"},\n {\"instruction\":\"a\",\"output\":\"b]\\\"\"}\n]\n"},
+		{"json", `[[1],2,"a"`},
+		{"csv", "text,b\n\"a\"\"\n,\",1\nq,\n"},
+		{"tsv", "text\tb\na\t\n"},
+		{"text", "a\n\nb<|endoftext|>c\n"},
+		{"text", "abcdefghijklmnopqrstuvwxyz\n"},
+		{"parquet", sampleParquet(f)},
 	} {
-		f.Add([]byte(seed))
+		f.Add([]byte(seed.content), uint8(slices.Index(Formats, seed.name)))
 	}
-	path := write(f, "")
-	f.Fuzz(func(t *testing.T, content []byte) {
+	dir := f.TempDir()
+	template := chatML(f)
+	f.Fuzz(func(t *testing.T, content []byte, format uint8) {
+		path := filepath.Join(dir, "rows."+Formats[int(format)%len(Formats)])
 		if err := os.WriteFile(path, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		ds, err := Load(Options{Path: path, Tokenizer: byteTokenizer{}, MaxLength: 8})
+		ds, err := Load(Options{Files: Files(path), Tokenizer: byteTokenizer{}, Template: template, MaxLength: 8, MaxLineBytes: 1 << 20})
 		if err != nil {
 			if kind := fault.KindOf(err); kind != fault.Malformed {
 				t.Errorf("kind of %v is %d", err, kind)
 			}
 			return
 		}
-		if len(ds.Examples)+ds.Stats.NoLabels != ds.Stats.Rows {
-			t.Errorf("%d examples, stats are %+v", len(ds.Examples), ds.Stats)
+		if ds.Len()+ds.Stats.NoLabels < ds.Stats.Rows {
+			t.Errorf("%d examples, stats are %+v", ds.Len(), ds.Stats)
 		}
-		for _, ex := range ds.Examples {
+		for _, ex := range examples(ds) {
 			if len(ex.IDs) > 8 || len(ex.IDs) != len(ex.Labels) || ex.Counted() == 0 {
 				t.Errorf("example is %+v", ex)
 			}

@@ -48,15 +48,15 @@ func TestRows(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			tt.opt.Path = write(t, tt.row+"\n")
+			tt.opt.Files = Files(write(t, tt.row+"\n"))
 			if tt.opt.Tokenizer == nil {
 				tt.opt.Tokenizer = byteTokenizer{}
 			}
 			ds := mustLoad(t, tt.opt)
-			if len(ds.Examples) != 1 {
-				t.Fatalf("%d examples, want 1", len(ds.Examples))
+			if ds.Len() != 1 {
+				t.Fatalf("%d examples, want 1", ds.Len())
 			}
-			ex := ds.Examples[0]
+			ex := ds.Example(0)
 			if got := decode(ex.IDs); got != tt.ids {
 				t.Errorf("ids are %q, want %q", got, tt.ids)
 			}
@@ -79,13 +79,13 @@ func TestStats(t *testing.T) {
 		`{"prompt":"a","completion":"bcdefgh"}`,
 		`{"prompt":"","completion":"x"}`, // the last line has no end
 	}, "\r\n")
-	ds := mustLoad(t, Options{Path: write(t, content), Tokenizer: byteTokenizer{}, MaxLength: 6})
+	ds := mustLoad(t, Options{Files: Files(write(t, content)), Tokenizer: byteTokenizer{}, MaxLength: 6})
 	want := Stats{Rows: 4, Truncated: 2, NoLabels: 1, Tokens: 6 + 6 + 3, LabelTokens: 2 + 4 + 2, Longest: 6}
 	if ds.Stats != want {
 		t.Errorf("stats are %+v, want %+v", ds.Stats, want)
 	}
 	var places [][2]int
-	for _, ex := range ds.Examples {
+	for _, ex := range examples(ds) {
 		places = append(places, [2]int{ex.Row, ex.Line})
 	}
 	if want := [][2]int{{0, 2}, {2, 6}, {3, 7}}; !slices.Equal(places, want) {
@@ -100,13 +100,12 @@ func TestStats(t *testing.T) {
 func TestLimit(t *testing.T) {
 	rows := "{\"text\":\"a\"}\n\n{\"text\":\"b\"}\n"
 	path := write(t, rows+"not JSON\n")
-	ds := mustLoad(t, Options{Path: path, Tokenizer: byteTokenizer{}, Limit: 2})
-	if len(ds.Examples) != 2 || ds.Stats.Rows != 2 {
-		t.Errorf("%d examples of %d rows, want 2 of 2", len(ds.Examples), ds.Stats.Rows)
+	ds := mustLoad(t, Options{Files: Files(path), Tokenizer: byteTokenizer{}, Limit: 2})
+	if ds.Len() != 2 || ds.Stats.Rows != 2 {
+		t.Errorf("%d examples of %d rows, want 2 of 2", ds.Len(), ds.Stats.Rows)
 	}
-	sum := sha256.Sum256([]byte(rows))
-	if want := hex.EncodeToString(sum[:]); ds.SHA256 != want {
-		t.Errorf("SHA-256 is %s, want that of the lines read, %s", ds.SHA256, want)
+	if ds.SHA256 != "" {
+		t.Errorf("SHA-256 of a file that was not read to its end: %s", ds.SHA256)
 	}
 }
 
@@ -120,11 +119,11 @@ func TestOrder(t *testing.T) {
 	path := write(t, b.String())
 	for _, procs := range []int{1, 4} {
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
-		ds := mustLoad(t, Options{Path: path, Tokenizer: byteTokenizer{}})
-		if len(ds.Examples) != n {
-			t.Fatalf("%d examples, want %d", len(ds.Examples), n)
+		ds := mustLoad(t, Options{Files: Files(path), Tokenizer: byteTokenizer{}})
+		if ds.Len() != n {
+			t.Fatalf("%d examples, want %d", ds.Len(), n)
 		}
-		for i, ex := range ds.Examples {
+		for i, ex := range examples(ds) {
 			want := fmt.Sprintf("<s>%d %s", i, strings.Repeat("x", i%97))
 			if got := decode(ex.IDs); got != want || ex.Row != i || ex.Line != i+1 {
 				t.Fatalf("example %d is %q of row %d at line %d, want %q", i, got, ex.Row, ex.Line, want)
@@ -146,7 +145,7 @@ func TestErrors(t *testing.T) {
 		{"blank", "\n \r\n\t\n", Options{}, fault.Malformed, ": the file has no rows"},
 		{"byte order mark only", "\ufeff", Options{}, fault.Malformed, ": the file has no rows"},
 		{"bad JSON", good + "\n{\"text\" \"a\"}", Options{}, fault.Malformed, `:2: invalid JSON at byte 9: expected ':', found '"'`},
-		{"bad JSON after a blank line", good + "\n\n{\"text\":}", Options{}, fault.Malformed, `:3: invalid JSON at byte 9: expected a string, found '}'`},
+		{"bad JSON after a blank line", good + "\n\n{\"text\":}", Options{}, fault.Malformed, `:3: invalid JSON at byte 9: expected a value, found '}'`},
 		{"several bad rows", "1\n" + good + "\n2\n3\n", Options{}, fault.Malformed, `:1: the row is a number, not an object; bad too: line 3, 4`},
 		{"very many bad rows", strings.Repeat("1\n", 100), Options{}, fault.Malformed, `:1: the row is a number, not an object; bad too: line 2, 3, 4, 5, 6, 7, 8, …`},
 		{"unfinished", `{"text":"a"`, Options{}, fault.Malformed, `:1: invalid JSON at byte 12: expected ',' or '}', found the end of the line`},
@@ -160,29 +159,29 @@ func TestErrors(t *testing.T) {
 		{"control character", "{\"text\":\"a\x00\"}", Options{}, fault.Malformed, `:1: invalid JSON at byte 11: control character '\x00' in a string`},
 		{"two rows on a line", good + good, Options{}, fault.Malformed, `:1: invalid JSON at byte 16: '{' after the end of the row`},
 		{"trailing comma", `{"text":"a",}`, Options{}, fault.Malformed, `:1: invalid JSON at byte 13: expected '"', found '}'`},
-		{"trailing comma in an array", `{"input_ids":[1,]}`, Options{}, fault.Malformed, `:1: invalid JSON at byte 17: expected an integer, found ']'`},
+		{"trailing comma in an array", `{"input_ids":[1,]}`, Options{}, fault.Malformed, `:1: invalid JSON at byte 17: expected a value, found ']'`},
 		{"leading zero", `{"a":01}`, Options{}, fault.Malformed, `:1: invalid JSON at byte 6: malformed number`},
 		{"number without digits", `{"a":-}`, Options{}, fault.Malformed, `:1: invalid JSON at byte 6: malformed number`},
 		{"number without decimals", `{"a":1.}`, Options{}, fault.Malformed, `:1: invalid JSON at byte 8: malformed number`},
 		{"number without exponent", `{"a":1e+}`, Options{}, fault.Malformed, `:1: invalid JSON at byte 9: malformed number`},
 		{"not a value", `{"a":nul}`, Options{}, fault.Malformed, `:1: invalid JSON at byte 6: expected a value, found 'n'`},
-		{"JSON array", "[" + good + "]", Options{}, fault.Malformed, `:1: the row is an array, not an object`},
+		{"array in a line", good + "\n[1]", Options{}, fault.Malformed, `:2: the row is an array, not an object`},
 		{"null", "null", Options{}, fault.Malformed, `:1: the row is null, not an object`},
 		{"string", `"a"`, Options{}, fault.Malformed, `:1: the row is a string, not an object`},
-		{"not JSON", "PAR1", Options{}, fault.Malformed, `:1: invalid JSON at byte 1: expected an object, found 'P'`},
+		{"not JSON", "PAR2", Options{}, fault.Malformed, `:1: invalid JSON at byte 1: expected an object, found 'P'`},
 		{"not UTF-8", "{\"text\":\"é\xff\"}", Options{}, fault.Malformed, `:1: not UTF-8: byte 12 is 0xff`},
 		{"surrogate in UTF-8", "{\"text\":\"\xed\xa0\x80\"}", Options{}, fault.Malformed, `:1: not UTF-8: byte 10 is 0xed`},
 		{"deep", `{"a":` + strings.Repeat("[", 100_000), Options{}, fault.Malformed, `:1: invalid JSON at byte 133: nested deeper than 128`},
 		{"deep objects", strings.Repeat(`{"a":`, 100_000), Options{}, fault.Malformed, `:1: invalid JSON at byte 641: nested deeper than 128`},
-		{"long line", good + "\n" + `{"text":"` + strings.Repeat("a", 1<<20), Options{MaxLineBytes: 1 << 10}, fault.Malformed, `:2: the line is longer than 1024 bytes`},
-		{"mixed", good + "\n" + `{"prompt":"a","completion":"b"}` + "\n" + good + "\n" + `{"input_ids":[1]}`, Options{}, fault.Malformed, `:2: a row of "prompt", "completion" in a file of rows of "text" (line 1); bad too: line 4`},
+		{"long line", good + "\n" + `{"text":"` + strings.Repeat("a", 1<<20), Options{MaxLineBytes: 1 << 10}, fault.Malformed, `:2: the row is longer than 1024 bytes`},
+		{"mixed", good + "\n" + `{"prompt":"a","completion":"b"}` + "\n" + good + "\n" + `{"input_ids":[1]}`, Options{}, fault.Malformed, `:2: a row of type prompt_completion in a file of type text (line 1); bad too: line 4`},
 		{"fields of two kinds", `{"text":"a","prompt":"b","completion":"c"}`, Options{}, fault.Malformed, `:1: fields of different kinds of rows: "text", "prompt", "completion"`},
 		{"labels of a text", `{"text":"a","labels":[1]}`, Options{}, fault.Malformed, `:1: fields of different kinds of rows: "text", "labels"`},
 		{"prompt alone", `{"prompt":"a"}`, Options{}, fault.Malformed, `:1: "prompt" without "completion"`},
 		{"completion alone", `{"completion":"a"}`, Options{}, fault.Malformed, `:1: "completion" without "prompt"`},
 		{"labels alone", `{"labels":[1]}`, Options{}, fault.Malformed, `:1: "labels" without "input_ids"`},
-		{"no fields", `{}`, Options{}, fault.Malformed, `:1: no "text", no "prompt" and "completion", no "input_ids": the row has no fields`},
-		{"unknown fields", `{"Text":"a","b\u001b":1}`, Options{}, fault.Malformed, `:1: no "text", no "prompt" and "completion", no "input_ids": the row has "Text", "b\x1b"`},
+		{"no fields", `{}`, Options{}, fault.Malformed, `:1: nothing to train on: the row has no fields`},
+		{"unknown fields", `{"Text":"a","b\u001b":1}`, Options{}, fault.Malformed, `:1: nothing to train on: the row has "Text", "b\x1b"`},
 		{"text of another type", `{"text":["a"]}`, Options{}, fault.Malformed, `:1: "text" is an array, not a string`},
 		{"text null", `{"text":null}`, Options{}, fault.Malformed, `:1: "text" is null, not a string`},
 		{"prompt of another type", `{"prompt":1,"completion":"a"}`, Options{}, fault.Malformed, `:1: "prompt" is a number, not a string`},
@@ -214,7 +213,7 @@ func TestErrors(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			tt.opt.Path = write(t, tt.content)
+			tt.opt.Files = Files(write(t, tt.content))
 			if tt.opt.Tokenizer == nil {
 				tt.opt.Tokenizer = byteTokenizer{}
 			}
@@ -222,7 +221,7 @@ func TestErrors(t *testing.T) {
 			if err == nil {
 				t.Fatalf("no error, want %q", tt.want)
 			}
-			if got := strings.TrimPrefix(err.Error(), tt.opt.Path); got != tt.want {
+			if got := strings.TrimPrefix(err.Error(), tt.opt.Files[0].Path); got != tt.want {
 				t.Errorf("error is %q, want %q", got, tt.want)
 			}
 			if got := fault.KindOf(err); got != tt.kind {
@@ -233,12 +232,12 @@ func TestErrors(t *testing.T) {
 }
 
 func TestNoTokenizer(t *testing.T) {
-	ds := mustLoad(t, Options{Path: write(t, `{"input_ids":[1,70000]}`)})
-	if want := []int32{1, 70000}; !slices.Equal(ds.Examples[0].IDs, want) {
-		t.Errorf("ids are %v, want %v", ds.Examples[0].IDs, want)
+	ds := mustLoad(t, Options{Files: Files(write(t, `{"input_ids":[1,70000]}`))})
+	if want := []int32{1, 70000}; !slices.Equal(ds.Example(0).IDs, want) {
+		t.Errorf("ids are %v, want %v", ds.Example(0).IDs, want)
 	}
 	path := write(t, `{"text":"a"}`)
-	_, err := Load(Options{Path: path})
+	_, err := Load(Options{Files: Files(path)})
 	if got, want := fmt.Sprint(err), path+":1: a row of text, and the model has no tokenizer"; got != want {
 		t.Errorf("error is %q, want %q", got, want)
 	}
@@ -254,10 +253,10 @@ func TestNotAFile(t *testing.T) {
 		kind fault.Kind
 		want string
 	}{
-		{dir, fault.Malformed, "is a directory, not a JSONL file"},
-		{filepath.Join(dir, "absent"), fault.Environment, "no such file"},
+		{dir, fault.Malformed, "is a directory, not a regular file"},
+		{filepath.Join(dir, "absent"), fault.Environment, "cannot open: no such file or directory"},
 	} {
-		_, err := Load(Options{Path: tt.path})
+		_, err := Load(Options{Files: Files(tt.path)})
 		if got, want := fmt.Sprint(err), tt.path+": "+tt.want; got != want {
 			t.Errorf("error is %q, want %q", got, want)
 		}
@@ -272,14 +271,14 @@ func TestHints(t *testing.T) {
 		content, hint string
 		opt           Options
 	}{
-		{`[{"text":"a"}]`, oneObject, Options{}},
+		{"1\n[1]", oneObject, Options{}},
 		{"{\n\"text\":\"a\"\n}", oneObject, Options{}},
 		{`{"text":"a"},`, oneObject, Options{}},
 		{`{"text":"a",}`, "", Options{}},
 		{`{"prompt":"a","completion":"b"}`, "rows cut at the maximum length: 1", Options{MaxLength: 2}},
 	}
 	for _, tt := range tests {
-		tt.opt.Path, tt.opt.Tokenizer = write(t, tt.content), byteTokenizer{}
+		tt.opt.Files, tt.opt.Tokenizer = Files(write(t, tt.content)), byteTokenizer{}
 		_, err := Load(tt.opt)
 		if err == nil || fault.HintOf(err) != tt.hint {
 			t.Errorf("%q: error %v has the hint %q, want %q", tt.content, err, fault.HintOf(err), tt.hint)
@@ -296,7 +295,7 @@ func TestUnreadable(t *testing.T) {
 		_ = f.Close()
 		t.Skip("permissions do not bind this user")
 	}
-	if _, err := Load(Options{Path: path}); fault.KindOf(err) != fault.Environment {
+	if _, err := Load(Options{Files: Files(path)}); fault.KindOf(err) != fault.Environment {
 		t.Errorf("error is %v, want an environment fault", err)
 	}
 }

@@ -12,10 +12,10 @@ import (
 
 // dataset returns examples of the given lengths. Every token of example i is i, so that a batch shows where it is from.
 func dataset(lengths ...int) *Dataset {
-	ds := &Dataset{Path: "rows.jsonl"}
+	ds := &Dataset{Sources: []Source{{File: File{Path: "rows.jsonl"}, Examples: len(lengths)}}}
 	for i, n := range lengths {
-		ids := slices.Repeat([]int32{int32(i)}, n)
-		ds.Examples = append(ds.Examples, Example{IDs: ids, Labels: ids, Row: i, Line: i + 1})
+		ds.index = append(ds.index, entry{at: int64(len(ds.tokens)), tokens: int32(n), row: int32(i), line: int32(i + 1)})
+		ds.tokens = append(ds.tokens, slices.Repeat([]int32{int32(i)}, n)...)
 		ds.Stats.Longest = max(ds.Stats.Longest, n)
 	}
 	return ds
@@ -56,7 +56,7 @@ func clone(b Batch) Batch {
 }
 
 func TestBatch(t *testing.T) {
-	ds := mustLoad(t, Options{Path: write(t, `{"input_ids":[1,2,3],"labels":[1,2,-100]}`+"\n"+`{"input_ids":[4,5],"labels":[4,7]}`)})
+	ds := mustLoad(t, Options{Files: Files(write(t, `{"input_ids":[1,2,3],"labels":[1,2,-100]}`+"\n"+`{"input_ids":[4,5],"labels":[4,7]}`))})
 	got := newLoader(t, ds, LoaderOptions{BatchSize: 2}).Next()
 	want := Batch{
 		IDs:     []int32{1, 2, 3, 4, 5},
@@ -64,23 +64,22 @@ func TestBatch(t *testing.T) {
 		Lengths: []int{3, 2},
 		Labels:  2,
 		Rows:    2,
+
+		EpochEnd: true,
 	}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("batch is %+v, want %+v", got, want)
 	}
 }
 
-// TestFileOrder checks the order that comparisons with other programs rely on: batch s holds the rows (s·B + j) mod n.
+// TestFileOrder checks the order that comparisons with other programs rely on: without packing and shuffling, that of the
+// file, in every epoch, whose last batch has what is left.
 func TestFileOrder(t *testing.T) {
-	const n, size = 7, 3
-	l := newLoader(t, varied(n), LoaderOptions{BatchSize: size})
-	for s := range 3 * n {
-		var want []int
-		for j := range size {
-			want = append(want, (s*size+j)%n)
-		}
-		if got := segments(l.Next()); !slices.Equal(got, want) {
-			t.Fatalf("batch %d holds %v, want %v", s, got, want)
+	l := newLoader(t, varied(7), LoaderOptions{BatchSize: 3})
+	for s, want := range []string{"[0 1 2]", "[3 4 5]", "[6]", "[0 1 2]", "[3 4 5]", "[6]", "[0 1 2]"} {
+		b := l.Next()
+		if got := fmt.Sprint(segments(b)); got != want || b.EpochEnd != (s%3 == 2) {
+			t.Fatalf("batch %d holds %v, want %v; the epoch ends: %v", s, got, want, b.EpochEnd)
 		}
 	}
 }
@@ -92,7 +91,7 @@ func TestEpochs(t *testing.T) {
 			ds := varied(n)
 			l := newLoader(t, ds, LoaderOptions{BatchSize: size, MaxLength: 64, Packing: packing, Shuffle: true, Seed: 5})
 			var stream []int
-			for range l.Steps(3) {
+			for range l.Steps(3, 1) {
 				b := l.Next()
 				checkRows(t, ds, b, l, packing)
 				stream = append(stream, segments(b)...)
@@ -117,7 +116,7 @@ func TestEpochs(t *testing.T) {
 // checkRows checks a batch against its examples.
 func checkRows(t *testing.T, ds *Dataset, b Batch, l *Loader, packing bool) {
 	t.Helper()
-	if b.Rows != l.opt.BatchSize {
+	if b.Rows != l.opt.BatchSize && !b.EpochEnd {
 		t.Fatalf("%d rows in a batch of %d", b.Rows, l.opt.BatchSize)
 	}
 	if len(b.IDs) > b.Rows*l.opt.MaxLength {
@@ -128,10 +127,10 @@ func checkRows(t *testing.T, ds *Dataset, b Batch, l *Loader, packing bool) {
 	}
 	labels := 0
 	for i, ex := range segments(b) {
-		if b.Lengths[i] != len(ds.Examples[ex].IDs) {
-			t.Fatalf("example %d of %d tokens is a segment of %d", ex, len(ds.Examples[ex].IDs), b.Lengths[i])
+		if b.Lengths[i] != len(ds.Example(ex).IDs) {
+			t.Fatalf("example %d of %d tokens is a segment of %d", ex, len(ds.Example(ex).IDs), b.Lengths[i])
 		}
-		labels += ds.Examples[ex].Counted()
+		labels += ds.Example(ex).Counted()
 	}
 	if b.Labels != labels {
 		t.Fatalf("%d labels, want %d", b.Labels, labels)
@@ -191,7 +190,7 @@ func TestPack(t *testing.T) {
 			ds := dataset(tt.lengths...)
 			order := make([]int32, len(tt.lengths))
 			identity(order)
-			r := pack(ds.Examples, order, 10)
+			r := pack(ds, order, 10)
 			var got [][]int32
 			for i := range r.ends {
 				got = append(got, r.row(i))
@@ -211,7 +210,7 @@ func TestPackBounded(t *testing.T) {
 	ds := dataset(lengths...)
 	order := make([]int32, len(lengths))
 	identity(order)
-	r := pack(ds.Examples, order, 10)
+	r := pack(ds, order, 10)
 	if got, want := len(r.ends), maxOpenRows+1; got != want {
 		t.Fatalf("%d rows, want %d", got, want)
 	}
@@ -226,7 +225,7 @@ func TestPackBounded(t *testing.T) {
 func TestPackDense(t *testing.T) {
 	ds := varied(5000)
 	tokens := 0
-	for _, ex := range ds.Examples {
+	for _, ex := range examples(ds) {
 		tokens += len(ex.IDs)
 	}
 	l := newLoader(t, ds, LoaderOptions{BatchSize: 1, MaxLength: 256, Packing: true, Shuffle: true})
@@ -288,17 +287,18 @@ func TestRestoreErrors(t *testing.T) {
 }
 
 func TestSteps(t *testing.T) {
-	l := newLoader(t, varied(10), LoaderOptions{BatchSize: 4})
+	l := newLoader(t, varied(10), LoaderOptions{BatchSize: 4}) // 3 batches an epoch
 	for _, tt := range []struct {
-		epochs float64
-		want   int
-	}{{0, 0}, {-1, 0}, {0.1, 1}, {0.4, 1}, {1, 3}, {2, 5}, {3, 8}, {1e300, 1<<31 - 1}} {
-		if got := l.Steps(tt.epochs); got != tt.want {
-			t.Errorf("%g epochs take %d steps, want %d", tt.epochs, got, tt.want)
+		epochs  float64
+		batches int
+		want    int
+	}{
+		{0, 1, 0}, {-1, 1, 0}, {0.1, 1, 1}, {0.4, 1, 2}, {1, 1, 3}, {2, 1, 6}, {2.5, 1, 8}, {1e300, 1, 1<<31 - 1},
+		{1, 2, 2}, {3, 2, 6}, {1, 3, 1}, {1, 16, 1}, {4, 16, 4},
+	} {
+		if got := l.Steps(tt.epochs, tt.batches); got != tt.want {
+			t.Errorf("%g epochs take %d steps of %d batches, want %d", tt.epochs, got, tt.batches, tt.want)
 		}
-	}
-	if got := l.StepsPerEpoch(); got != 3 {
-		t.Errorf("an epoch takes %d steps, want 3", got)
 	}
 }
 
@@ -335,8 +335,8 @@ func TestFewRows(t *testing.T) {
 				t.Errorf("%+v: a batch of %d rows holds %v, want %d rows of all", tt.opt, b.Rows, segments(b), tt.want)
 			}
 		}
-		if l.StepsPerEpoch() != 1 {
-			t.Errorf("%+v: %d steps an epoch", tt.opt, l.StepsPerEpoch())
+		if n := l.Steps(1, 1); n != 1 {
+			t.Errorf("%+v: %d steps an epoch", tt.opt, n)
 		}
 	}
 }

@@ -26,13 +26,13 @@ const maxOpenRows = 64
 // pack puts the examples, taken in the given order, into rows of at most maxLength tokens by first-fit: into the oldest
 // open row with room, or a new one. When too many rows are open the fullest is closed. Rows stand in the order they
 // were opened. Examples are never split; each must fit in a row.
-func pack(examples []Example, order []int32, maxLength int) rows {
+func pack(ds *Dataset, order []int32, maxLength int) rows {
 	type openRow struct{ row, room int }
 	var open []openRow
 	count := 0
 	rowOf := make([]int32, len(order))
 	for i, ex := range order {
-		n := len(examples[ex].IDs)
+		n := ds.Tokens(int(ex))
 		fit, fullest := -1, 0
 		for j, o := range open {
 			if o.room >= n {

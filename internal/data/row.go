@@ -3,6 +3,7 @@ package data
 import (
 	"bytes"
 	"fmt"
+	"math/bits"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -10,67 +11,113 @@ import (
 	"shira/internal/fault"
 )
 
-// field is one of the field names that give a row its meaning. Values are bits, so that a row's fields are a set.
-type field uint8
+// field is a set of the fields that give a row its meaning, a bit each.
+type field uint16
 
 const (
 	fieldText field = 1 << iota
 	fieldPrompt
 	fieldCompletion
+	fieldInstruction
+	fieldInput
+	fieldOutput
+	fieldSystem
+	fieldMessages
+	fieldConversations
+	fieldTools
 	fieldInputIDs
 	fieldLabels
+	fieldChosen // of rows that are not trained on
+	fieldRejected
 )
 
-// The kinds of rows: the sets of fields that go together. Labels are optional, so tokenKind stands for both forms.
+// fieldNames are the fields' names, in the order of their bits.
+var fieldNames = []string{"text", "prompt", "completion", "instruction", "input", "output", "system", "messages", "conversations",
+	"tools", "input_ids", "labels", "chosen", "rejected"}
+
+// Fields lists the names that File.Columns may map: those of fields, and of what a message of a conversation has.
+var Fields = append(fieldNames[:len(fieldNames)-2:len(fieldNames)-2], roleName, contentName)
+
 const (
-	textKind   = fieldText
-	promptKind = fieldPrompt | fieldCompletion
-	tokenKind  = fieldInputIDs
+	roleName    = "role"
+	contentName = "content"
 )
 
-var fieldNames = []string{"text", "prompt", "completion", "input_ids", "labels"}
+// free are fields that say nothing about a row's kind: other kinds of rows may have them for other purposes.
+const free = fieldInput | fieldSystem | fieldTools
 
-// String lists the names of the set's fields, quoted.
-func (f field) String() string {
-	var names []string
+func (f field) index() int { return bits.TrailingZeros16(uint16(f)) }
+
+// schema is how the rows of a file are read.
+type schema struct {
+	names [16]string // of fields in the file, by index
+	kind  int        // of all rows, -1 = as their fields say
+	known field      // fields that are looked for
+	role  string     // of messages; "" = role, or from
+	text  string     // likewise content, or value
+}
+
+func newSchema(f *File) *schema {
+	s := &schema{kind: -1, known: 1<<len(fieldNames) - 1, role: f.Columns[roleName], text: f.Columns[contentName]}
+	copy(s.names[:], fieldNames)
+	if f.Type != "" {
+		s.kind = typeIndex(f.Type)
+		s.known = rowTypes[s.kind].required | rowTypes[s.kind].optional
+	}
 	for i, name := range fieldNames {
+		column := f.Columns[name]
+		if name == "conversations" && column == "" && s.kind == shareGPTKind {
+			column = f.Columns["messages"]
+		}
+		if column == "" {
+			continue
+		}
+		if j := slices.Index(fieldNames, column); j >= 0 && j != i && f.Columns[column] == "" {
+			s.known &^= 1 << j // the usual meaning of that name
+		}
+		s.names[i] = column
+	}
+	return s
+}
+
+// find returns the field of that name in the file, 0 if none.
+func (s *schema) find(name []byte) field {
+	for i, have := range s.names {
+		if have == string(name) && s.known&(1<<i) != 0 {
+			return 1 << i
+		}
+	}
+	return 0
+}
+
+// name is the field's name in the file, quoted.
+func (s *schema) name(f field) string { return fault.Quote(s.names[f.index()]) }
+
+// list names the set's fields, quoted.
+func (s *schema) list(f field) string {
+	var names []string
+	for i, name := range s.names {
 		if f&(1<<i) != 0 {
-			names = append(names, `"`+name+`"`)
+			names = append(names, fault.Quote(name))
 		}
 	}
 	return strings.Join(names, ", ")
 }
 
-// row is a parsed line. Its slices are reused from line to line.
+// row is a parsed row: where the values of its fields stand. It is used for one row after the other.
 type row struct {
-	has                      field
-	text, prompt, completion string
-	inputIDs, labels         []int32
-	unknown                  nameSet
+	*schema
+	has     field
+	line    []byte
+	at      [16]int // of each field's value in line
+	unknown nameSet
+	ids     []int32 // reused
+	labels  []int32
 }
 
-// kind returns the row's kind, or an error when its fields are of none or of several.
-func (r *row) kind() (field, error) {
-	switch r.has {
-	case textKind, promptKind, tokenKind:
-		return r.has, nil
-	case fieldInputIDs | fieldLabels:
-		return tokenKind, nil
-	case fieldPrompt:
-		return 0, fmt.Errorf(`"prompt" without "completion"`)
-	case fieldCompletion:
-		return 0, fmt.Errorf(`"completion" without "prompt"`)
-	case fieldLabels:
-		return 0, fmt.Errorf(`"labels" without "input_ids"`)
-	case 0:
-		return 0, fmt.Errorf(`no "text", no "prompt" and "completion", no "input_ids": the row has %s`, r.unknown)
-	}
-	return 0, fmt.Errorf("fields of different kinds of rows: %s", r.has)
-}
-
-// parse reads one line into r. The line must be one JSON object; fields other than the known ones may hold anything.
+// parse reads one row. It must be one JSON object; fields other than the known ones may hold anything.
 func (r *row) parse(line []byte) error {
-	r.has = 0
+	r.has, r.line = 0, line
 	r.unknown.reset()
 	if at := invalidUTF8(line); at >= 0 {
 		return fmt.Errorf("not UTF-8: byte %d is 0x%02x", at+1, line[at])
@@ -89,52 +136,98 @@ func (r *row) parse(line []byte) error {
 	return nil
 }
 
-// field reads the value of one field of the row.
+// field notes the value of one field of the row.
 func (r *row) field(s *scanner, name []byte) error {
-	at := slices.Index(fieldNames, string(name))
-	if at < 0 {
+	f := r.find(name)
+	if f == 0 {
 		if !r.unknown.add(name) {
 			return fmt.Errorf("duplicate field %s", fault.Quote(string(name)))
 		}
 		return s.skip(2)
 	}
-	f := field(1 << at)
 	if r.has&f != 0 {
-		return fmt.Errorf("duplicate field %q", name)
+		return fmt.Errorf("duplicate field %s", fault.Quote(string(name)))
 	}
 	r.has |= f
-	var err error
-	switch f {
-	case fieldText:
-		r.text, err = s.stringField(f)
-	case fieldPrompt:
-		r.prompt, err = s.stringField(f)
-	case fieldCompletion:
-		r.completion, err = s.stringField(f)
-	case fieldInputIDs:
-		r.inputIDs, err = s.intsField(f, r.inputIDs[:0])
-	case fieldLabels:
-		r.labels, err = s.intsField(f, r.labels[:0])
-	}
-	return err
+	r.at[f.index()] = s.i
+	return s.skip(2)
 }
 
-func (s *scanner) stringField(f field) (string, error) {
+// resolve returns the row's kind, or an error when its fields are of none or of several.
+func (r *row) resolve() (int, error) {
+	if r.schema.kind >= 0 {
+		if missing := rowTypes[r.schema.kind].required &^ r.has; missing != 0 {
+			return 0, fmt.Errorf("no %s: the row has %s", r.list(missing), r.fields())
+		}
+		return r.schema.kind, nil
+	}
+	has := r.has &^ free
+	if has&(fieldChosen|fieldRejected) == fieldChosen|fieldRejected {
+		return 0, fault.New(fault.Malformed, "", "a pair of preferences: %s; such rows are not trained on", r.list(r.has)).
+			WithHint("name the type of the rows to train on something else they hold: datasets: [{path: …, type: …}]")
+	}
+	for i, t := range rowTypes {
+		if has&^t.optional == t.required {
+			return i, nil
+		}
+	}
+	if has == 0 {
+		return 0, fault.New(fault.Malformed, "", "nothing to train on: the row has %s", r.fields()).
+			WithHint(`want "text"; "prompt" and "completion"; "instruction" and "output"; "messages"; "conversations"; or "input_ids"; ` +
+				"datasets: [{path: …, type: …, field_…: …}] gives other names")
+	}
+	for _, t := range rowTypes {
+		if part := has & t.required; part == has && bits.OnesCount16(uint16(t.required)) > 1 {
+			return 0, fmt.Errorf("%s without %s", r.list(part), r.list(t.required&^part))
+		}
+	}
+	if has == fieldLabels {
+		return 0, fmt.Errorf("%s without %s", r.list(has), r.name(fieldInputIDs))
+	}
+	return 0, fault.New(fault.Malformed, "", "fields of different kinds of rows: %s", r.list(has)).
+		WithHint("say which kind they are: datasets: [{path: …, type: …}], one of %s", strings.Join(Types(), ", "))
+}
+
+// fields lists what the row has for a message.
+func (r *row) fields() string {
+	if r.has == 0 {
+		return r.unknown.String()
+	}
+	s := r.list(r.has)
+	if len(r.unknown.few) > 0 {
+		s += ", " + r.unknown.String()
+	}
+	return s
+}
+
+// value returns a scanner at the value of a field that the row has.
+func (r *row) value(f field) *scanner { return &scanner{b: r.line, i: r.at[f.index()]} }
+
+// text returns a field that must be a string. Where the row lacks it, or it is null and may be missing, it is "".
+func (r *row) text(f field) (string, error) {
+	if r.has&f == 0 {
+		return "", nil
+	}
+	s := r.value(f)
 	if s.peek() != '"' {
-		return "", s.wrongType(f.String(), "a string")
+		if f&(fieldInput|fieldSystem) != 0 && s.peek() == 'n' {
+			return "", nil
+		}
+		return "", s.wrongType(r.name(f), "a string")
 	}
 	b, err := s.text()
 	return string(b), err
 }
 
-// intsField appends an array of 32-bit integers to dst.
-func (s *scanner) intsField(f field, dst []int32) ([]int32, error) {
+// ints appends an array of 32-bit integers to dst.
+func (r *row) ints(f field, dst []int32) ([]int32, error) {
+	s := r.value(f)
 	if s.peek() != '[' {
-		return dst, s.wrongType(f.String(), "an array of integers")
+		return dst, s.wrongType(r.name(f), "an array of integers")
 	}
 	err := s.list('[', ']', func(n int) error {
 		if c := s.peek(); c != '-' && (c < '0' || c > '9') {
-			return s.wrongType(fmt.Sprintf("%v[%d]", f, n), "an integer")
+			return s.wrongType(fmt.Sprintf("%s[%d]", r.name(f), n), "an integer")
 		}
 		text, err := s.number()
 		if err != nil {
@@ -142,7 +235,7 @@ func (s *scanner) intsField(f field, dst []int32) ([]int32, error) {
 		}
 		v, ok := parseInt32(text)
 		if !ok {
-			return fmt.Errorf("%v[%d] is not a 32-bit integer: %s", f, n, fault.Quote(string(text)))
+			return fmt.Errorf("%s[%d] is not a 32-bit integer: %s", r.name(f), n, fault.Quote(string(text)))
 		}
 		dst = append(dst, v)
 		return nil

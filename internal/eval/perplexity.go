@@ -76,6 +76,7 @@ func Perplexity(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer ds.Close()
 	scorer, err := NewScorer(m.Decoder)
 	if err != nil {
 		return nil, err
@@ -100,7 +101,7 @@ func loadData(m *model.Model, o Options) (*data.Dataset, error) {
 	if err != nil {
 		return nil, err
 	}
-	return data.Load(data.Options{Path: o.Data, Tokenizer: tok, VocabSize: m.VocabSize, MaxLength: o.MaxSeqLength, OmitEOS: true, Limit: o.Limit})
+	return data.Load(data.Options{Files: data.Files(o.Data), Tokenizer: tok, VocabSize: m.VocabSize, MaxLength: o.MaxSeqLength, OmitEOS: true, Limit: o.Limit})
 }
 
 // applyAdapters adds the weighted deltas of all adapters to the model's weights, each of which is rounded once, if at all.

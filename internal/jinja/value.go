@@ -2,6 +2,7 @@ package jinja
 
 import (
 	"fmt"
+	"iter"
 	"math"
 	"strconv"
 	"strings"
@@ -432,4 +433,15 @@ func length(line int, v any) int {
 	}
 	fail(line, "%s has no length", typeName(v))
 	return 0
+}
+
+// All yields keys and values in their order.
+func (d *Dict) All() iter.Seq2[any, any] {
+	return func(yield func(key, value any) bool) {
+		for i, k := range d.keys {
+			if !yield(k, d.values[i]) {
+				return
+			}
+		}
+	}
 }

@@ -51,7 +51,7 @@ func (s *session) plan() *Plan {
 	cfg := s.cfg
 	p := &Plan{
 		Model: cfg.ModelNameOrPath, Method: cfg.Method, Parameters: s.model.Parameters(), Trained: s.trained(),
-		Examples: len(s.train.Examples), Truncated: s.train.Stats.Truncated, NoLabels: s.train.Stats.NoLabels, Steps: s.steps, Notices: s.notices,
+		Examples: s.train.Len(), Truncated: s.train.Stats.Truncated, NoLabels: s.train.Stats.NoLabels, Steps: s.steps, Notices: s.notices,
 		TokensPerStep: s.batchTokens() * cfg.GradientAccumulationSteps,
 	}
 	if cfg.Method == "full" {
@@ -156,7 +156,7 @@ func (s *session) planMemory() []PlanMemory {
 	if s.cfg.GradientAccumulationSteps > 1 {
 		perValue += 4
 	}
-	weights, trained, examples := s.weightBytes(), perValue*s.trained(), 4*s.train.Stats.Tokens
+	weights, trained, examples := s.weightBytes(), perValue*s.trained(), s.train.Resident()
 	// The mask is calibrated before all that a step needs is there.
 	step := trained + m.Activations + m.Shared + scoring.Shared + m.Logits + scoring.Logits + m.Attention + scoring.Attention
 	all := []PlanMemory{

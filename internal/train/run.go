@@ -327,19 +327,22 @@ func (t *trainer) sync() {
 	kernel.Parallel(len(weights), func(i int) { weights[i].Sync() })
 }
 
-// nextBatches takes the step's micro-batches from the loader and returns how many tokens count in all of them.
+// nextBatches takes the step's micro-batches from the loader and returns how many tokens count in all of them. The last step
+// of an epoch has what is left of it.
 func (t *trainer) nextBatches() int {
 	counted := 0
-	for len(t.micro) < t.cfg.GradientAccumulationSteps {
-		t.micro = append(t.micro, nn.Batch{})
-	}
-	for i := range t.micro {
+	t.micro = slices.Grow(t.micro, t.cfg.GradientAccumulationSteps)
+	for i := 0; i < t.cfg.GradientAccumulationSteps; i++ {
 		b := t.loader.Next()
+		t.micro = t.micro[:i+1]
 		m := &t.micro[i]
 		m.IDs = append(m.IDs[:0], b.IDs...)
 		m.Targets = append(m.Targets[:0], b.Targets...)
 		m.Lengths = append(m.Lengths[:0], b.Lengths...)
 		counted += b.Labels
+		if b.EpochEnd {
+			break
+		}
 	}
 	return max(1, counted)
 }

@@ -77,7 +77,14 @@ func (s *session) tell(format string, args ...any) {
 	}
 }
 
-func (s *session) close() { s.model.Close() }
+func (s *session) close() {
+	s.model.Close()
+	for _, ds := range []*data.Dataset{s.train, s.valid} {
+		if ds != nil {
+			_ = ds.Close() // of a temporary file, whose end loses nothing
+		}
+	}
+}
 
 func (s *session) load(ctx context.Context) error {
 	cfg := s.cfg
@@ -101,7 +108,7 @@ func (s *session) load(ctx context.Context) error {
 			cfg.BatchSize, n, cfg.TrainFile))
 	}
 	if s.steps = cfg.MaxSteps; s.steps == 0 {
-		s.steps = max(1, int(math.Ceil(float64(s.loader.Steps(cfg.NumTrainEpochs))/float64(cfg.GradientAccumulationSteps))))
+		s.steps = s.loader.Steps(cfg.NumTrainEpochs, cfg.GradientAccumulationSteps)
 	}
 	if s.warmup = cfg.WarmupSteps; s.warmup == 0 {
 		s.warmup = int(math.Ceil(cfg.WarmupRatio * float64(s.steps)))
@@ -154,7 +161,7 @@ func (s *session) compile() (*nn.Machine, error) {
 }
 
 func (s *session) loadData() error {
-	opt := data.Options{Path: s.cfg.TrainFile, VocabSize: s.model.VocabSize, MaxLength: s.rowLimit, AppendEOS: s.cfg.AppendEOS}
+	opt := data.Options{Files: data.Files(s.cfg.TrainFile), VocabSize: s.model.VocabSize, MaxLength: s.rowLimit, AppendEOS: s.cfg.AppendEOS}
 	var err error
 	if opt.Tokenizer, err = data.OpenTokenizer(filepath.Dir(s.model.Checkpoint.ConfigPath())); err != nil {
 		return err
@@ -166,7 +173,7 @@ func (s *session) loadData() error {
 		return nil
 	}
 	// As `shira eval` counts: without end-of-sequence tokens that the file does not hold.
-	opt.Path, opt.AppendEOS, opt.OmitEOS = s.cfg.ValidationFile, false, true
+	opt.Files, opt.AppendEOS, opt.OmitEOS = data.Files(s.cfg.ValidationFile), false, true
 	s.valid, err = data.Load(opt)
 	return err
 }

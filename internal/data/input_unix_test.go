@@ -16,8 +16,8 @@ func TestFIFO(t *testing.T) {
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		t.Skip(err)
 	}
-	_, err := Load(Options{Path: path})
-	if got, want := fmt.Sprint(err), path+": is not a regular file"; got != want {
+	_, err := Load(Options{Files: Files(path)})
+	if got, want := fmt.Sprint(err), path+": is a named pipe, not a regular file"; got != want {
 		t.Errorf("error is %q, want %q", got, want)
 	}
 	if got := fault.KindOf(err); got != fault.Malformed {
@@ -27,8 +27,8 @@ func TestFIFO(t *testing.T) {
 
 func TestReadFault(t *testing.T) {
 	path := filepath.Join(write(t, `{"text":"a"}`), "below a file")
-	_, err := Load(Options{Path: path})
-	if got, want := fmt.Sprint(err), path+": cannot be read: not a directory"; got != want {
+	_, err := Load(Options{Files: Files(path)})
+	if got, want := fmt.Sprint(err), path+": cannot open: not a directory"; got != want {
 		t.Errorf("error is %q, want %q", got, want)
 	}
 	if got := fault.KindOf(err); got != fault.Environment {

@@ -9,7 +9,7 @@ package data
 
 import (
 	"fmt"
-	"sort"
+	"slices"
 
 	"shira/internal/fault"
 )
@@ -99,7 +99,7 @@ type Source struct {
 	Stats
 	Kind     string // of its rows, as File.Type names them
 	First    int    // index of its first example
-	Examples int    // at least one
+	Examples int    // at least one, but where Pick left none
 }
 
 // Dataset is the examples of some files, each with at least one counted token, in the order of the files. Beyond
@@ -119,7 +119,8 @@ type entry struct {
 	at        int64 // in Dataset.tokens
 	tokens    int32
 	row, line int32
-	own       bool // has labels of its own
+	file      uint16 // in Dataset.Sources
+	own       bool   // has labels of its own
 }
 
 // Len returns the number of examples, at least one.
@@ -142,8 +143,31 @@ func (d *Dataset) Example(i int) Example {
 
 // Place says where example i comes from: "path:line".
 func (d *Dataset) Place(i int) string {
-	s := sort.Search(len(d.Sources), func(s int) bool { return d.Sources[s].First > i }) - 1
-	return fmt.Sprintf("%s:%d", d.Sources[s].Path, d.index[i].line)
+	e := d.index[i]
+	return fmt.Sprintf("%s:%d", d.Sources[e.file].Path, e.line)
+}
+
+// Pick returns the examples of the given ascending indices as a dataset. It shares the memory of d, which must stay open.
+func (d *Dataset) Pick(indices []int) *Dataset {
+	p := &Dataset{Sources: slices.Clone(d.Sources), SHA256: d.SHA256, tokens: d.tokens}
+	for f := range p.Sources {
+		s := &p.Sources[f]
+		s.Examples, s.Tokens, s.LabelTokens, s.Longest = 0, 0, 0, 0
+	}
+	for _, i := range indices {
+		e, s := d.index[i], &p.Sources[d.index[i].file]
+		if s.Examples++; s.Examples == 1 {
+			s.First = len(p.index)
+		}
+		s.Tokens += int64(e.tokens)
+		s.LabelTokens += int64(d.Example(i).Counted())
+		s.Longest = max(s.Longest, int(e.tokens))
+		p.index = append(p.index, e)
+	}
+	for _, s := range p.Sources {
+		p.Stats.add(s.Stats)
+	}
+	return p
 }
 
 // Name is the first file's path, and how many more there are.
@@ -164,6 +188,9 @@ func (d *Dataset) Resident() int64 {
 }
 
 const entryBytes = 24
+
+// maxFiles is what entry.file counts.
+const maxFiles = 1 << 16
 
 // Close frees the temporary file, if there is one. Examples must not be used afterwards.
 func (d *Dataset) Close() error {
@@ -188,8 +215,8 @@ func (o *Options) check() error {
 			return fault.New(fault.Usage, path, "%s is negative: %d", v.name, v.value)
 		}
 	}
-	if len(o.Files) == 0 {
-		return fault.New(fault.Usage, "", "no files of examples")
+	if n := len(o.Files); n == 0 || n > maxFiles {
+		return fault.New(fault.Usage, "", "want 1 to %d files of examples, got %d", maxFiles, n)
 	}
 	for _, f := range o.Files {
 		if err := f.check(); err != nil {

@@ -259,7 +259,9 @@ func (g *gatherer) example(s span, ids, labels []int32) error {
 	if err == nil && labels != nil {
 		_, err = g.ds.store.add(labels)
 	}
-	g.ds.index = append(g.ds.index, entry{at, int32(len(ids)), int32(s.row), int32(s.line), labels != nil})
+	g.ds.index = append(g.ds.index, entry{
+		at: at, tokens: int32(len(ids)), row: int32(s.row), line: int32(s.line), file: uint16(len(g.ds.Sources)), own: labels != nil,
+	})
 	return err
 }
 

@@ -1,6 +1,9 @@
 package data
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // mixture chooses the examples of an epoch where files have weights.
 type mixture struct {
@@ -22,14 +25,15 @@ func newMixture(ds *Dataset, o LoaderOptions) mixture {
 	weighted := false
 	// The file that would run out first decides how large an epoch is.
 	perWeight := math.Inf(1)
-	for _, s := range ds.Sources {
+	sources := slices.DeleteFunc(slices.Clone(ds.Sources), func(s Source) bool { return s.Examples == 0 })
+	for _, s := range sources {
 		weighted = weighted || s.Weight > 0
 		perWeight = min(perWeight, float64(s.Examples)/weightOf(s))
 	}
-	if !weighted || len(ds.Sources) < 2 {
+	if !weighted || len(sources) < 2 {
 		return m
 	}
-	for _, s := range ds.Sources {
+	for _, s := range sources {
 		count := min(s.Examples, max(1, int(math.Round(perWeight*weightOf(s)))))
 		m.parts = append(m.parts, share{s.First, s.Examples, count})
 	}

@@ -32,7 +32,7 @@ func (s *session) calibrate(ctx context.Context, targets []*nn.Weight, take func
 	if len(passes) > 1 {
 		often = fmt.Sprintf(", in %d passes", len(passes))
 	}
-	s.tell("mask %s: calibrating on %d examples of %s%s", s.cfg.Mask, len(examples.Examples), examples.Path, often)
+	s.tell("mask %s: calibrating on %d examples of %s%s", s.cfg.Mask, examples.Len(), examples.Name(), often)
 	sums := make([]float32, mostEntries(passes))
 	for _, pass := range passes {
 		clear(sums)
@@ -60,13 +60,13 @@ func (s *session) tally(ctx context.Context, pass []*nn.Weight, sums []float32, 
 				return err
 			}
 			r, err := machine.Run(nn.Batch{
-				IDs: b.IDs, Targets: b.Targets, Lengths: b.Lengths, Scale: 1 / float64(len(examples.Examples)*b.Labels),
+				IDs: b.IDs, Targets: b.Targets, Lengths: b.Lengths, Scale: 1 / float64(examples.Len()*b.Labels),
 			})
 			if err != nil {
 				return err
 			}
 			if math.IsNaN(r.Loss) || math.IsInf(r.Loss, 0) {
-				return fault.New(fault.Numerical, fmt.Sprintf("%s:%d", examples.Path, examples.Examples[i].Line),
+				return fault.New(fault.Numerical, examples.Place(i),
 					"the loss of the example is %v: it has no gradient to choose a mask by", r.Loss).
 					WithHint("look for infinities and NaN in the base's weights")
 			}
@@ -146,10 +146,10 @@ func calibrationExamples(d *data.Dataset, n int) *data.Dataset {
 	if n == 0 {
 		n = config.DefaultCalibration
 	}
-	n = min(n, len(d.Examples))
-	few := &data.Dataset{Path: d.Path}
-	for i := range n {
-		few.Examples = append(few.Examples, d.Examples[i*len(d.Examples)/n])
+	n = min(n, d.Len())
+	few := make([]int, n)
+	for i := range few {
+		few[i] = i * d.Len() / n
 	}
-	return few
+	return d.Pick(few)
 }

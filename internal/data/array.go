@@ -103,7 +103,7 @@ func (a *array) element(dst []byte, c byte) ([]byte, error) {
 			return dst, a.in.tooLong(line)
 		}
 		if depth == 0 && !inString {
-			if next, err := a.in.in.Peek(1); err != nil || next[0] == ',' || next[0] == ']' || next[0] == '\n' {
+			if next, _ := a.in.in.Peek(1); len(next) == 0 || next[0] == ',' || next[0] == ']' || next[0] == '\n' {
 				return dst, nil
 			}
 		}

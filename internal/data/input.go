@@ -134,10 +134,10 @@ func (in *input) source(f *File) (source, error) {
 		return newParquet(in)
 	}
 	for n := 1; ; n *= 2 {
-		start, err := in.in.Peek(n)
+		start, _ := in.in.Peek(n) // an error is met again when the rows are read
 		if text := bytes.TrimLeft(start, " \t\r\n"); len(text) > 0 && text[0] == '[' {
 			return newArray(in)
-		} else if len(text) > 0 || err != nil || n >= chunkBytes {
+		} else if len(text) > 0 || len(start) < n || n >= chunkBytes {
 			return &lines{in: in}, nil
 		}
 	}

@@ -38,7 +38,7 @@ func OpenTemplate(dir, choice string) (*Template, error) {
 	if err != nil {
 		return nil, err
 	}
-	source := ""
+	var source string
 	if choice == "" {
 		source, err = t.find(dir, config)
 	} else if text, ok := templates[choice]; ok {

@@ -332,7 +332,7 @@ func (t *trainer) sync() {
 func (t *trainer) nextBatches() int {
 	counted := 0
 	t.micro = slices.Grow(t.micro, t.cfg.GradientAccumulationSteps)
-	for i := 0; i < t.cfg.GradientAccumulationSteps; i++ {
+	for i := range t.cfg.GradientAccumulationSteps {
 		b := t.loader.Next()
 		t.micro = t.micro[:i+1]
 		m := &t.micro[i]

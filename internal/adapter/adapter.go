@@ -22,6 +22,8 @@ type Adapter struct {
 	Deltas []Delta // at most one for each module; sorted by module when loaded
 	Format string  // of the file it was loaded from, for people, e.g. "PEFT" or "MLX"
 
+	Form Form // in which it was loaded, and is saved
+
 	// Extras names tensors of the file that change no weight, such as trained tokens. They keep the adapter from being
 	// applied or saved.
 	Extras []string
@@ -57,7 +59,10 @@ type Delta interface {
 	validate() error
 
 	// tensors returns what goes into a file. The names say the method.
-	tensors() []checkpoint.Entry
+	tensors(f Form) []checkpoint.Entry
+
+	// values returns all trained values, part by part, in the delta's own memory.
+	values() [][]float32
 
 	// digest feeds everything that determines the delta to h.
 	digest(h hash.Hash)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"shira/internal/fault"
 )
 
 // fresh has an untrained delta of each method, over a weight of shape (testOut, testIn) that ramp returns.
@@ -106,6 +108,7 @@ func TestMethods(t *testing.T) {
 			entriesEqualRows(t, d)
 			blocksEqualRows(t, d)
 			roundTrip(t, m, d)
+			otherForms(t, m, d)
 		})
 	}
 }
@@ -204,6 +207,39 @@ func roundTripOf(t *testing.T, d Delta, c Config) {
 	}
 	if x, y := readFile(t, filepath.Join(dir, "1", TensorsFile)), readFile(t, filepath.Join(dir, "alone.st")); !bytes.Equal(x, y) {
 		t.Error("the file that stands alone is not that of the directory")
+	}
+}
+
+// otherForms saves in 16 bits and packed, and wants the same again.
+func otherForms(t *testing.T, m Method, d Delta) {
+	t.Helper()
+	for _, form := range []Form{{DType: f16}, {DType: bf16}, {Compact: true}, {DType: bf16, Compact: true}} {
+		dir := t.TempDir()
+		a := &Adapter{Config: configOf(m.Name), Deltas: []Delta{d}}
+		must(t, a.SaveFile(filepath.Join(dir, "plain.st")))
+		a, err := Load(filepath.Join(dir, "plain.st"))
+		must(t, err)
+		if form.DType != 0 {
+			lost, err := a.Round(form.DType)
+			must(t, err)
+			if lost > 0.01 {
+				t.Errorf("%v: rounding changes the values by %v", form, lost)
+			}
+		}
+		if a.Form.Compact = form.Compact; form.Compact && !strings.Contains(m.Name, "shira") {
+			wantError(t, a.SaveFile(filepath.Join(dir, "1.st")), fault.Incompatible, "have no compact form", "")
+			continue
+		}
+		must(t, a.SaveFile(filepath.Join(dir, "1.st")))
+		b, err := Load(filepath.Join(dir, "1.st"))
+		must(t, err)
+		if b.Form != form || b.Digest() != a.Digest() {
+			t.Errorf("%v: loaded as %v, digests %s and %s", form, b.Form, a.Digest(), b.Digest())
+		}
+		must(t, b.SaveFile(filepath.Join(dir, "2.st")))
+		if !bytes.Equal(readFile(t, filepath.Join(dir, "1.st")), readFile(t, filepath.Join(dir, "2.st"))) {
+			t.Errorf("%v: other bytes when saved again", form)
+		}
 	}
 }
 

@@ -233,6 +233,7 @@ func (f *foreign) read(a *Adapter) (*Adapter, error) {
 	if err := p.err(a.Path, "the adapter is not usable"); err != nil {
 		return nil, err
 	}
+	a.Form = formOf(f.file.Tensors())
 	a.describe()
 	return a, nil
 }

@@ -194,13 +194,21 @@ func (f *FouRA) parts() []part {
 	return append(list, part{gateW2, []int{f.R, inputs}, &g.W2}, part{gateB2, []int{f.R}, &g.B2}, part{gateT, []int{f.R}, &g.Threshold})
 }
 
-// tensors returns all parts, in float32.
-func (f *FouRA) tensors() []checkpoint.Entry {
+// tensors returns all parts.
+func (f *FouRA) tensors(form Form) []checkpoint.Entry {
 	var entries []checkpoint.Entry
 	for _, p := range f.parts() {
-		entries = append(entries, checkpoint.Float32Entry(keyPrefix+f.Name+"."+p.suffix, checkpoint.F32, p.shape, *p.values))
+		entries = append(entries, form.float(keyPrefix+f.Name+"."+p.suffix, p.shape, *p.values))
 	}
 	return entries
+}
+
+func (f *FouRA) values() [][]float32 {
+	var list [][]float32
+	for _, p := range f.parts() {
+		list = append(list, *p.values)
+	}
+	return list
 }
 
 // digest writes everything that determines what the delta does.

@@ -160,6 +160,10 @@ func read(path string, f *checkpoint.File, configPath string, peft *peftConfig) 
 			metadataKey, ConfigFile).WithHint("give the directory that holds both the tensors and %s", ConfigFile)
 	}
 
+	a.Form = formOf(f.Tensors())
+	if a.Form.Compact = m.compact(f.Tensors()); a.Form.Compact {
+		a.Format = "compact"
+	}
 	var p problems
 	a.Deltas = m.readAll(f.Tensors(), &a.Config, known, &p)
 	if err := p.err(path, "the adapter is not usable"); err != nil {

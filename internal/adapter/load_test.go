@@ -14,6 +14,7 @@ const (
 	i32  = checkpoint.I32
 	i64  = checkpoint.I64
 	f32  = checkpoint.F32
+	f16  = checkpoint.F16
 	bf16 = checkpoint.BF16
 )
 
@@ -49,7 +50,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"value infinite", plainConfig, []checkpoint.Entry{values(math.Inf(-1)), indices(i32, 0, 0)}, 4, "value 0 is -Inf"},
 		{"value beyond float32", plainConfig, []checkpoint.Entry{tensor(name+".shira_weight", checkpoint.F64, []int{1}, 1e39), indices(i32, 0, 0)}, 4, "value 0 is +Inf"},
 		{"integer values", plainConfig, []checkpoint.Entry{tensor(name+".shira_weight", i32, []int{1}, 1), indices(i32, 0, 0)}, 4, "a float type is needed"},
-		{"no values", plainConfig, []checkpoint.Entry{indices(i32, 0, 0)}, 4, "has shira_indices but no shira_weight"},
+		{"no values", plainConfig, []checkpoint.Entry{indices(i32, 0, 0)}, 4, "has no shira_weight"},
 		{"no indices", plainConfig, []checkpoint.Entry{values(1)}, 4, "has shira_weight but no shira_indices"},
 		{"no tensors", plainConfig, nil, 4, "holds no tensors of a shira adapter"},
 		{"no prefix", plainConfig, []checkpoint.Entry{tensor("q.shira_weight", f32, []int{1}, 1)}, 4, `"q.shira_weight" is no tensor of a shira adapter`},
@@ -58,7 +59,7 @@ func TestLoadRefuses(t *testing.T) {
 			4, `"x y" is no tensor|a.lora_A.weight" is no tensor|but no shira_indices`},
 		{"shape of another module", `{"version":1,"method":"shira","shapes":{"else":[6,9]}}`, []checkpoint.Entry{values(1), indices(i32, 0, 0)}, 4,
 			"does not say its shape|\"else\": the file's configuration has its shape, but there are no tensors"},
-		{"newer version", `{"version":2,"method":{"new":1}}`, []checkpoint.Entry{values(1), indices(i32, 0, 0)}, 4, "format version 2, but this program reads only up to 1"},
+		{"newer version", `{"version":3,"method":{"new":1}}`, []checkpoint.Entry{values(1), indices(i32, 0, 0)}, 4, "format version 3, but this program reads only up to 2"},
 		{"other method", `{"version":1,"method":"vera"}`, nil, 4, `method "vera" is not supported: want shira`},
 		{"alpha", `{"version":1,"method":"shira","alpha":0.5}`, nil, 4, "alpha is 0.5"},
 		{"no configuration", "", []checkpoint.Entry{values(1), indices(i32, 0, 0)}, 4, "no configuration"},

@@ -116,15 +116,15 @@ func transpose(m []float32, columns int) []float32 {
 	return out
 }
 
-// tensors returns the factors and the magnitude, in float32.
-func (l *LowRank) tensors() []checkpoint.Entry {
+// tensors returns the factors and the magnitude.
+func (l *LowRank) tensors(f Form) []checkpoint.Entry {
 	name := keyPrefix + l.Name + "."
 	entries := []checkpoint.Entry{
-		checkpoint.Float32Entry(name+lowRankA, checkpoint.F32, []int{l.R, l.In}, l.A),
-		checkpoint.Float32Entry(name+lowRankB, checkpoint.F32, []int{l.Out, l.R}, l.B),
+		f.float(name+lowRankA, []int{l.R, l.In}, l.A),
+		f.float(name+lowRankB, []int{l.Out, l.R}, l.B),
 	}
 	if l.Magnitude != nil {
-		entries = append(entries, checkpoint.Float32Entry(name+lowRankMagnitude, checkpoint.F32, []int{l.Out}, l.Magnitude))
+		entries = append(entries, f.float(name+lowRankMagnitude, []int{l.Out}, l.Magnitude))
 	}
 	return entries
 }

@@ -112,10 +112,12 @@ func RowNorm(w, d []float32) float32 {
 	return float32(math.Sqrt(sum))
 }
 
+func (l *LowRank) values() [][]float32 { return [][]float32{l.A, l.B, l.Magnitude} }
+
 // digest writes everything that determines ΔW.
 func (l *LowRank) digest(h hash.Hash) {
 	fmt.Fprintf(h, "\x00%s\x00%d\x00%d\x00%x\x00", l.Name, l.R, len(l.Magnitude), math.Float32bits(l.Scale))
-	for _, values := range [][]float32{l.A, l.B, l.Magnitude} {
+	for _, values := range l.values() {
 		digestFloats(h, values)
 	}
 }

@@ -12,9 +12,9 @@ import (
 // stands alone.
 const metadataKey = "shira"
 
-// formatVersion is the newest version of that configuration that this program reads, and the one it writes. It rises only
-// when older programs would misread a file; fields are added without.
-const formatVersion = 1
+// formatVersion is the newest version of that configuration that this program reads. It rises only when older programs
+// could not read a file; fields are added without. Compact files have 2, others 1.
+const formatVersion = 2
 
 // metadata is the configuration as JSON.
 type metadata struct {
@@ -47,7 +47,7 @@ type metadata struct {
 func encodeMetadata(a *Adapter) (string, error) {
 	c := &a.Config
 	m := metadata{
-		Version: formatVersion, Method: c.Method, Mask: c.Mask, R: c.R, Density: c.Density,
+		Version: 1, Method: c.Method, Mask: c.Mask, R: c.R, Density: c.Density,
 		LoRAAlpha: c.Alpha, RankPattern: c.RankPattern, AlphaPattern: c.AlphaPattern,
 		UseRSLoRA: c.UseRSLoRA || c.Method == "rslora", Dropout: c.Dropout, Layers: c.Layers,
 		Transform: c.Transform, Gate: c.Gate, GateTemperature: c.GateTemperature,
@@ -57,6 +57,9 @@ func encodeMetadata(a *Adapter) (string, error) {
 	}
 	if c.Method == "shira" {
 		m.Alpha = 1
+	}
+	if a.Form.Compact {
+		m.Version = 2
 	}
 	for _, d := range a.Deltas {
 		if out, in := d.Shape(); out != 0 {

@@ -47,11 +47,11 @@ var (
 )
 
 var methods = []Method{
-	{"shira", "SHIRA", []string{sparseIndices, sparseValues}, readSparse, shiraDialect},
+	{"shira", "SHIRA", []string{sparseIndices, sparseGaps, sparseValues}, readSparse, shiraDialect},
 	{"lora", "LORA", loraSuffixes, readLowRank, loraDialect},
 	{"rslora", "LORA", loraSuffixes, readLowRank, loraDialect},
 	{"dora", "LORA", doraSuffixes, readLowRank, loraDialect},
-	{"shira-dora", "SHIRA_DORA", []string{sparseIndices, sparseValues, sparseMagnitude}, readShiraDora, shiraDialect},
+	{"shira-dora", "SHIRA_DORA", []string{sparseIndices, sparseGaps, sparseValues, sparseMagnitude}, readShiraDora, shiraDialect},
 	{"foura", "FOURA", fouraSuffixes, readFouRA, fouraDialect},
 }
 
@@ -99,6 +99,14 @@ func (m *Method) splitKey(name string) (module, suffix string, ok bool) {
 		}
 	}
 	return "", "", false
+}
+
+// compact reports whether tensors are packed.
+func (m *Method) compact(tensors []checkpoint.Tensor) bool {
+	return slices.ContainsFunc(tensors, func(t checkpoint.Tensor) bool {
+		_, suffix, _ := m.splitKey(t.Name)
+		return suffix == sparseGaps
+	})
 }
 
 // owns reports whether any of the tensors is one of m's.

@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"shira/internal/checkpoint"
 	"shira/internal/fault"
@@ -66,18 +67,33 @@ func (a *Adapter) encode(path string) (*contents, error) {
 	if a.Extras != nil || a.layout != nil && a.layout.numbered {
 		return nil, fault.New(fault.Incompatible, path, "not written, since %s does not name modules alone", a.Path)
 	}
+	if a.Form.Compact && !slices.Contains(m.suffixes, sparseGaps) {
+		return nil, fault.New(fault.Incompatible, path, "not written: adapters of method %s have no compact form", m.Name)
+	}
 	f := &contents{method: m}
 	if f.config, err = encodeMetadata(a); err != nil {
 		return nil, err
 	}
+	var indices []checkpoint.Entry // after all values, whose bytes they would shift to odd places
 	for _, d := range a.sorted() {
 		if err := d.belongs(&a.Config); err != nil {
 			return nil, fault.Wrap(fault.Incompatible, path, err, "not written: %s", fault.Quote(d.Module()))
 		}
-		if err := d.validate(); err != nil {
+		err := d.validate()
+		if err == nil {
+			err = a.Form.holds(d)
+		}
+		if err != nil {
 			return nil, fault.Wrap(fault.KindOf(err), path, err, "not written, since %s is broken", fault.Quote(d.Module()))
 		}
-		f.entries = append(f.entries, d.tensors()...)
+		for _, e := range d.tensors(a.Form) {
+			if e.DType.IsFloat() {
+				f.entries = append(f.entries, e)
+			} else {
+				indices = append(indices, e)
+			}
+		}
 	}
+	f.entries = append(f.entries, indices...)
 	return f, nil
 }

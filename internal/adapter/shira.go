@@ -60,27 +60,42 @@ func readEntries(module string, parts map[string]checkpoint.Tensor, known shapes
 	name := fault.Quote(module)
 	values, hasValues := parts[sparseValues]
 	indices, hasIndices := parts[sparseIndices]
+	gaps, isCompact := parts[sparseGaps]
+	size, isKnown := known[module]
 	switch {
-	case !hasValues && !hasIndices:
-		p.add("%s: has neither %s nor %s", name, sparseIndices, sparseValues)
-		return nil
 	case !hasValues:
-		p.add("%s: has %s but no %s", name, sparseIndices, sparseValues)
+		p.add("%s: has no %s", name, sparseValues)
 		return nil
-	case !hasIndices:
+	case !hasIndices && !isCompact:
 		p.add("%s: has %s but no %s", name, sparseValues, sparseIndices)
+		return nil
+	case hasIndices && isCompact:
+		p.add("%s: has both %s and %s", name, sparseIndices, sparseGaps)
 		return nil
 	case len(values.Shape) != 1 || values.Shape[0] == 0:
 		p.add("%s: the shape of %s is %v, want (K) with K > 0", name, sparseValues, values.Shape)
 		return nil
-	case len(indices.Shape) != 2 || indices.Shape[0] != 2 || indices.Shape[1] != values.Shape[0]:
+	case hasIndices && (len(indices.Shape) != 2 || indices.Shape[0] != 2 || indices.Shape[1] != values.Shape[0]):
 		p.add("%s: the shape of %s is %v, want (2, %d) for as many values", name, sparseIndices, indices.Shape, values.Shape[0])
 		return nil
+	case isCompact && (gaps.DType != checkpoint.U8 || len(gaps.Shape) != 1):
+		p.add("%s: %s is %s of shape %v, want bytes", name, sparseGaps, gaps.DType, gaps.Shape)
+		return nil
+	case isCompact && !isKnown:
+		p.add("%s: %s are of no use without the weight's shape, which the configuration does not say", name, sparseGaps)
+		return nil
 	}
-	size := known[module]
 	s := &Sparse{Name: module, Out: size[0], In: size[1]}
 	var err error
-	if s.RowIdx, s.ColIdx, err = readIndices(indices); err == nil {
+	if isCompact {
+		var data []byte
+		if data, err = bytesOf(gaps); err == nil {
+			s.RowIdx, s.ColIdx, err = readGaps(data, values.Shape[0], s.Out, s.In)
+		}
+	} else {
+		s.RowIdx, s.ColIdx, err = readIndices(indices)
+	}
+	if err == nil {
 		s.Values, err = values.Float32s(nil)
 	}
 	if err == nil {
@@ -136,12 +151,16 @@ func floatIndices(dst []int32, t checkpoint.Tensor) error {
 	return nil
 }
 
-// tensors returns indices and values, the latter in float32.
-func (s *Sparse) tensors() []checkpoint.Entry {
+// tensors returns values and indices, or gaps in a compact file.
+func (s *Sparse) tensors(f Form) []checkpoint.Entry {
 	name := keyPrefix + s.Name + "."
+	indices := checkpoint.Entry{Name: name + sparseIndices, DType: checkpoint.I32, Shape: []int{2, len(s.Values)}, Write: s.writeIndices}
+	if f.Compact {
+		indices = s.gapsEntry(name + sparseGaps)
+	}
 	return []checkpoint.Entry{
-		checkpoint.Float32Entry(name+sparseValues, checkpoint.F32, []int{len(s.Values)}, s.Values),
-		{Name: name + sparseIndices, DType: checkpoint.I32, Shape: []int{2, len(s.Values)}, Write: s.writeIndices},
+		f.float(name+sparseValues, []int{len(s.Values)}, s.Values),
+		indices,
 	}
 }
 

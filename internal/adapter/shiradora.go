@@ -36,6 +36,8 @@ func (d *ShiraDora) Rows(dst, base []float32, first, n int) {
 	}
 }
 
+func (d *ShiraDora) values() [][]float32 { return [][]float32{d.S.Values, d.Magnitude} }
+
 func (d *ShiraDora) belongs(c *Config) error { return c.wants("shira-dora") }
 
 func (d *ShiraDora) digest(h hash.Hash) {
@@ -65,7 +67,7 @@ func (d *ShiraDora) validate() error {
 }
 
 // tensors returns those of the entries, and the magnitude.
-func (d *ShiraDora) tensors() []checkpoint.Entry {
+func (d *ShiraDora) tensors(f Form) []checkpoint.Entry {
 	name := keyPrefix + d.S.Name + "." + sparseMagnitude
-	return append(d.S.tensors(), checkpoint.Float32Entry(name, checkpoint.F32, []int{len(d.Magnitude)}, d.Magnitude))
+	return append(d.S.tensors(f), f.float(name, []int{len(d.Magnitude)}, d.Magnitude))
 }

@@ -82,6 +82,8 @@ func (s *Sparse) Row(row int) (cols []int32, values []float32) {
 	return s.ColIdx[lo:hi], s.Values[lo:hi]
 }
 
+func (s *Sparse) values() [][]float32 { return [][]float32{s.Values} }
+
 func (s *Sparse) belongs(c *Config) error { return c.wants("shira") }
 
 // digest writes the module's name and K, and row, column and value bits of each entry.

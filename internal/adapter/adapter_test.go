@@ -169,6 +169,25 @@ func FuzzLoad(f *testing.F) {
 	config, err := os.ReadFile(filepath.Join(dir, ConfigFile))
 	must(f, err)
 	f.Add(b, config)
+	compact := sample(f)
+	compact.Form = Form{bf16, true}
+	path := filepath.Join(dir, "c.st")
+	must(f, compact.SaveFile(path))
+	b, err = os.ReadFile(path)
+	must(f, err)
+	f.Add(b, config)
+	must(f, checkpoint.Write(path, pair(2, 9, 6), nil))
+	b, err = os.ReadFile(path)
+	must(f, err)
+	f.Add(b, []byte(`{"peft_type": "LORA", "r": 2, "alpha_pattern": {"q_proj": 3}}`))
+	must(f, checkpoint.Write(path, []checkpoint.Entry{
+		tensor("lora_te_q.lora_down.weight", bf16, []int{1, 2}, 1, 2), tensor("lora_te_q.lora_up.weight", f16, []int{2, 1}, 1, 2),
+		tensor("lora_te_q.alpha", f16, nil, 1),
+	}, nil))
+	b, err = os.ReadFile(path)
+	must(f, err)
+	f.Add(b, []byte("{}"))
+	f.Add(b, []byte(`{"lora_parameters": {"scale": 1}}`))
 	f.Fuzz(func(t *testing.T, file, config []byte) {
 		dir := t.TempDir()
 		path := filepath.Join(dir, TensorsFile)
@@ -185,6 +204,9 @@ func reload(t *testing.T, path string) {
 		if fault.KindOf(err) == fault.Internal {
 			t.Fatalf("no fault: %v", err)
 		}
+		return
+	}
+	if a.nameable(path) != nil {
 		return
 	}
 	again := filepath.Join(t.TempDir(), "again")

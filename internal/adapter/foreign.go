@@ -30,6 +30,7 @@ type layout struct {
 	// split says whose tensor a name is, and what; false for a name that is none of the layout's.
 	split func(name string) (module string, part role, ok bool)
 
+	flat     bool // modules' names have underscores for dots
 	numbered bool // modules have numbers instead of names
 
 	// alpha returns the alpha of a module of rank r, where own is what the file has for it, NaN for none.
@@ -47,7 +48,7 @@ var mlx = layout{name: "MLX", transposed: true, split: suffixes(map[string]role{
 
 // layouts are those that tensors' names tell apart. MLX is known by its configuration.
 var layouts = []layout{
-	{name: "kohya", split: splitKohya, alpha: alphaOrRank},
+	{name: "kohya", flat: true, split: splitKohya, alpha: alphaOrRank},
 	{name: "diffusers", split: splitDiffusers, alpha: alphaOfDiffusers},
 	{name: "cloneofsimo", split: splitNumbered, numbered: true, alpha: alphaOrRank},
 }
@@ -325,7 +326,7 @@ func (a *Adapter) describe() {
 
 // decodeMLX reads the adapter_config.json of mlx-lm, the arguments of the run.
 func decodeMLX(path string, o object) (peftConfig, error) {
-	var c peftConfig
+	c := peftConfig{Config: Config{TaskType: "CAUSAL_LM"}}
 	var err error
 	o.get("lora_parameters", &c.mlx, &err)
 	kind, dora := "lora", false

@@ -14,8 +14,8 @@ type Form struct {
 	Compact bool             // the entries of sparse deltas are packed; see gaps.go
 }
 
-// dtype returns the type of the values.
-func (f Form) dtype() checkpoint.DType {
+// Type returns the type of the values.
+func (f Form) Type() checkpoint.DType {
 	if f.DType == 0 {
 		return checkpoint.F32
 	}
@@ -24,7 +24,7 @@ func (f Form) dtype() checkpoint.DType {
 
 // float returns values as a tensor of the form's type.
 func (f Form) float(name string, shape []int, values []float32) checkpoint.Entry {
-	return checkpoint.Float32Entry(name, f.dtype(), shape, values)
+	return checkpoint.Float32Entry(name, f.Type(), shape, values)
 }
 
 // formOf returns the form of a file's tensors: the 16-bit type that all their floats share, or float32.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"math"
 
 	"shira/internal/checkpoint"
@@ -24,45 +25,45 @@ const wideGap = 255
 // gapsEntry is the tensor of gaps. Its size is counted first.
 func (s *Sparse) gapsEntry(name string) checkpoint.Entry {
 	n := 0
-	s.eachGap(func(b []byte) error { n += len(b); return nil })
+	for gap := range s.gaps() {
+		n += len(gap)
+	}
 	return checkpoint.Entry{Name: name, DType: checkpoint.U8, Shape: []int{n}, Write: func(w io.Writer) error {
 		buf := make([]byte, 0, 1<<16)
-		err := s.eachGap(func(b []byte) error {
-			if len(buf)+len(b) > cap(buf) {
+		for gap := range s.gaps() {
+			if len(buf)+len(gap) > cap(buf) {
 				if _, err := w.Write(buf); err != nil {
 					return err
 				}
 				buf = buf[:0]
 			}
-			buf = append(buf, b...)
-			return nil
-		})
-		if err == nil {
-			_, err = w.Write(buf)
+			buf = append(buf, gap...)
 		}
+		_, err := w.Write(buf)
 		return err
 	}}
 }
 
-// eachGap calls f with the bytes of each gap, until it fails.
-func (s *Sparse) eachGap(f func(b []byte) error) error {
-	var b [1 + binary.MaxVarintLen64]byte
-	next := int64(0)
-	for k, row := range s.RowIdx {
-		i := int64(row)*int64(s.In) + int64(s.ColIdx[k])
-		gap, n := i-next, 1
-		if gap < wideGap {
-			b[0] = byte(gap)
-		} else {
-			b[0] = wideGap
-			n += binary.PutUvarint(b[1:], uint64(gap-wideGap))
+// gaps yields the bytes of each gap, in memory that the next ones take.
+func (s *Sparse) gaps() iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		var b [1 + binary.MaxVarintLen64]byte
+		next := int64(0)
+		for k, row := range s.RowIdx {
+			i := int64(row)*int64(s.In) + int64(s.ColIdx[k])
+			gap, n := i-next, 1
+			if gap < wideGap {
+				b[0] = byte(gap)
+			} else {
+				b[0] = wideGap
+				n += binary.PutUvarint(b[1:], uint64(gap-wideGap))
+			}
+			if !yield(b[:n]) {
+				return
+			}
+			next = i + 1
 		}
-		if err := f(b[:n]); err != nil {
-			return err
-		}
-		next = i + 1
 	}
-	return nil
 }
 
 // readGaps decodes exactly k entries of a weight of shape (out, in).

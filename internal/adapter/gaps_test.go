@@ -16,7 +16,9 @@ import (
 // packed returns the bytes of a delta's gaps.
 func packed(s *Sparse) []byte {
 	var b []byte
-	s.eachGap(func(part []byte) error { b = append(b, part...); return nil })
+	for gap := range s.gaps() {
+		b = append(b, gap...)
+	}
 	return b
 }
 

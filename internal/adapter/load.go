@@ -131,7 +131,9 @@ func read(path string, f *checkpoint.File, configPath string, peft *peftConfig) 
 	text, standsAlone := f.Metadata()[metadataKey]
 	switch {
 	case standsAlone:
-		a.Format = "shira"
+		if a.Format = "shira"; peft != nil {
+			a.Format = "PEFT"
+		}
 		var err error
 		if a.Config, known, err = decodeMetadata(f.Path(), text); err != nil {
 			return nil, err

@@ -36,6 +36,9 @@ func (a *Adapter) resolve(m *checkpoint.Model, p *problems, where string) {
 	}
 	a.Deltas = a.sorted()
 	a.describe()
+	if !slices.ContainsFunc(a.Deltas, func(d Delta) bool { return !r.modules[d.Module()] }) {
+		a.layout = nil // the names are the base's now
+	}
 }
 
 // resolver finds modules of a base.

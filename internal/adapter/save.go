@@ -64,8 +64,8 @@ func (a *Adapter) encode(path string) (*contents, error) {
 	if err != nil {
 		return nil, err
 	}
-	if a.Extras != nil || a.layout != nil && a.layout.numbered {
-		return nil, fault.New(fault.Incompatible, path, "not written, since %s does not name modules alone", a.Path)
+	if err := a.nameable(path); err != nil {
+		return nil, err
 	}
 	if a.Form.Compact && !slices.Contains(m.suffixes, sparseGaps) {
 		return nil, fault.New(fault.Incompatible, path, "not written: adapters of method %s have no compact form", m.Name)
@@ -76,6 +76,10 @@ func (a *Adapter) encode(path string) (*contents, error) {
 	}
 	var indices []checkpoint.Entry // after all values, whose bytes they would shift to odd places
 	for _, d := range a.sorted() {
+		if out, _ := d.Shape(); out == 0 && a.Form.Compact {
+			return nil, fault.New(fault.Incompatible, path, "not written: the compact form needs the shape of %s", fault.Quote(d.Module())).
+				WithHint("the file does not say shapes: give the base that has them")
+		}
 		if err := d.belongs(&a.Config); err != nil {
 			return nil, fault.Wrap(fault.Incompatible, path, err, "not written: %s", fault.Quote(d.Module()))
 		}
@@ -96,4 +100,37 @@ func (a *Adapter) encode(path string) (*contents, error) {
 	}
 	f.entries = append(f.entries, indices...)
 	return f, nil
+}
+
+// Size returns how many bytes the tensors take in the file, and finds what saving would refuse.
+func (a *Adapter) Size() (int64, error) {
+	f, err := a.encode(a.Path)
+	if err != nil {
+		return 0, err
+	}
+	total := int64(0)
+	for _, e := range f.entries {
+		n := int64(e.DType.Size())
+		for _, d := range e.Shape {
+			n *= int64(d)
+		}
+		total += n
+	}
+	return total, nil
+}
+
+// nameable refuses an adapter whose file does not name the modules of a base.
+func (a *Adapter) nameable(path string) error {
+	switch {
+	case a.Extras != nil:
+		return fault.New(fault.Incompatible, path, "not written: the adapter also holds what changes no weight, such as %s", fault.Quote(a.Extras[0]))
+	case a.layout == nil:
+		return nil
+	case a.layout.numbered:
+		return fault.New(fault.Incompatible, path, "not written: the adapter numbers modules instead of naming them")
+	case a.layout.flat:
+		return fault.New(fault.Incompatible, path, "not written: names such as %s have underscores for dots", fault.Quote(a.Deltas[0].Module())).
+			WithHint("give the base, which has the names")
+	}
+	return nil
 }

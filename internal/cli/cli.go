@@ -101,6 +101,7 @@ var commands = []func(*app) *cobra.Command{
 	newSwitchCmd,
 	newInspectCmd,
 	newDiffCmd,
+	newConvertCmd,
 	newConfigCmd,
 	newVersionCmd,
 	newCompletionCmd,

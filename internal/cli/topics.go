@@ -87,6 +87,12 @@ ADAPTERS
                 with underscores are found in the base
   The first LoRAs of diffusion models, which number modules ("unet:12:up"), can only be
   inspected.
+  ` + "`shira convert`" + ` writes any of these for PEFT, and SHiRA adapters in a compact form: the
+  same file with values of 16 bits and, instead of shira_indices,
+    shira_gaps  (n) bytes   for each entry, in row-major order, the number of entries between
+                            it and the one before: one byte below 255; else the byte 255 and
+                            the number less 255 as a varint (LEB128)
+  It is read wherever an adapter is.
   PEFT loads SHiRA adapters with a budget of r·(out+in) entries; one given as density, and
   SHiRA-DoRA, are for shira. The metadata holds a fingerprint of the base: an adapter is not applied to another
   base unless --force says so. One without a fingerprint, as PEFT's, is checked by shapes.

@@ -22,6 +22,9 @@ func (g *Graph) Embed(table *Weight) (*Var, error) {
 		if err := embed(table, g.batch.IDs, x); err != nil {
 			return nil, err
 		}
+		if g.Training && g.Noise.Alpha > 0 {
+			g.Noise.add(x, g.batch.Lengths, g.batch.Number)
+		}
 		return v.act.filled()
 	})
 	if p != nil {

@@ -87,6 +87,8 @@ type Options struct {
 	Checkpointing bool
 	// HalfActivations keeps the widest activations, attention's and SwiGLU's inputs, in bfloat16 for the backward pass.
 	HalfActivations bool
+	// Noise on the embeddings, in training.
+	Noise Noise
 }
 
 // NewGraph returns an empty graph.

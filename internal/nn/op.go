@@ -38,6 +38,7 @@ type op struct {
 	diff  func(grad *G.Node) (G.Nodes, error)
 	flops func() float64 // of the current batch's matrix products; nil for none
 	cost  cost
+	watch *watch // nil but for a run that looks for numbers that are none
 }
 
 func newOp(name string, out hm.Type, shape tensor.Shape, do func([]G.Value) (G.Value, error)) *op {
@@ -75,7 +76,11 @@ func (o *op) Do(in ...G.Value) (v G.Value, err error) {
 			err = fmt.Errorf("%s: %v\n%s", o.name, r, debug.Stack())
 		}
 	}()
-	return o.do(in)
+	v, err = o.do(in)
+	if o.watch != nil && err == nil {
+		err = o.watch.see(o, v)
+	}
+	return v, err
 }
 
 func (o *op) ReturnsPtr() bool     { return true }

@@ -22,14 +22,20 @@ type adamW struct {
 type moments struct {
 	param *nn.Param
 	m, v  []float32
+	group
+}
+
+// group is what a parameter has of its own: the factor on the learning rate, and whether it decays.
+type group struct {
+	rate  float64
 	decay bool
 }
 
-func newAdamW(params []*nn.Param, beta1, beta2, eps, decay float64, decays func(*nn.Param) bool) *adamW {
+func newAdamW(params []*nn.Param, beta1, beta2, eps, decay float64, groupOf func(*nn.Param) group) *adamW {
 	o := &adamW{beta1: beta1, beta2: beta2, eps: eps, decay: decay}
 	for _, p := range params {
 		n := len(p.Value)
-		o.state = append(o.state, moments{p, make([]float32, n), make([]float32, n), decays(p)})
+		o.state = append(o.state, moments{p, make([]float32, n), make([]float32, n), groupOf(p)})
 	}
 	return o
 }
@@ -43,12 +49,13 @@ func (o *adamW) update(lr, scale float64) {
 	correct1 := 1 - math.Pow(o.beta1, float64(o.step))
 	correct2 := math.Sqrt(1 - math.Pow(o.beta2, float64(o.step)))
 	for _, st := range o.state {
+		rate := lr * st.rate
 		c := kernel.AdamW{
 			Scale: float32(scale), OneLessBeta1: float32(1 - o.beta1), Beta2: float32(o.beta2), OneLessBeta2: float32(1 - o.beta2),
-			Rate: float32(lr / correct1), Root: float32(1 / correct2), Epsilon: float32(o.eps), Keep: 1,
+			Rate: float32(rate / correct1), Root: float32(1 / correct2), Epsilon: float32(o.eps), Keep: 1,
 		}
 		if st.decay {
-			c.Keep = float32(1 - lr*o.decay)
+			c.Keep = float32(1 - rate*o.decay)
 		}
 		value, grad := st.param.Value, st.param.Grad
 		kernel.Parallel((len(value)+span-1)/span, func(part int) {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -234,40 +233,6 @@ func (s *session) write(dir string) error {
 		return s.writeModel(dir)
 	}
 	return s.adapter().Save(dir)
-}
-
-// checkFinite finds a trained value that the last update made infinite or NaN, or that the type it is stored in would: no loss
-// has been computed with it.
-func (s *session) checkFinite() error {
-	largest := map[checkpoint.DType]float64{checkpoint.F16: 65519.99, checkpoint.BF16: 3.3961e38}
-	check := func(name string, values []float32, dtype checkpoint.DType) error {
-		limit, ok := largest[dtype]
-		if !ok {
-			limit = math.MaxFloat32
-		}
-		for _, v := range values {
-			if !(math.Abs(float64(v)) <= limit) {
-				return fault.New(fault.Numerical, "", "a step made a value of %s %v, which %s does not hold", name, v, dtype).
-					WithHint("lower learning_rate (now %g); this state was not written", s.cfg.LearningRate)
-			}
-		}
-		return nil
-	}
-	if s.cfg.Method != "full" {
-		for _, d := range s.deltas {
-			if err := check(d.Name, d.Values, checkpoint.F32); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	for name, values := range s.values() {
-		t, _ := s.model.Checkpoint.Lookup(name)
-		if err := check(name, values, t.DType); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // values returns the model's parameters by tensor, for full fine-tuning.

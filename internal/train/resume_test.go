@@ -28,6 +28,7 @@ func resumable(t *testing.T, method, compute string) *config.Train {
 	cfg.Packing, cfg.BatchSize, cfg.GradientAccumulationSteps = false, 2, 2
 	cfg.MaxSteps, cfg.EvalSteps, cfg.SaveSteps, cfg.SaveTotalLimit = 7, 3, 2, 2
 	cfg.LRSchedulerType, cfg.WarmupSteps, cfg.WeightDecay = "cosine", 2, 0.01
+	cfg.NeftuneNoiseAlpha = 5
 	return cfg
 }
 
@@ -64,7 +65,7 @@ func sameResults(t *testing.T, what string, got, want map[string]string) {
 // on from there.
 func TestKilledAtEveryStep(t *testing.T) {
 	for _, c := range []struct{ method, compute string }{
-		{"shira", config.Float32}, {"shira", config.BFloat16}, {"full", config.Float32}, {"full", config.BFloat16},
+		{"shira", config.Float32}, {"full", config.BFloat16},
 	} {
 		t.Run(c.method+" "+c.compute, func(t *testing.T) {
 			cfg := resumable(t, c.method, c.compute)
@@ -250,6 +251,7 @@ func TestBestModel(t *testing.T) {
 	cfg := resumable(t, "shira", config.Float32)
 	cfg.EvalSteps, cfg.SaveStrategy, cfg.SaveTotalLimit, cfg.MaxSteps = 1, config.StrategyNo, 1, 40
 	cfg.LoadBestModelAtEnd, cfg.LRSchedulerType, cfg.LearningRate = true, "constant", 0.1
+	cfg.NeftuneNoiseAlpha = 0
 	cfg.ValidationFile = "other.jsonl" // of which the training data say less and less
 	write(t, cfg.ValidationFile, `{"text": "zebras! JUMP, quick?"}`)
 	res, rec := mustRun(t, cfg)

@@ -94,15 +94,16 @@ type trainer struct {
 	trainLoss float64
 	resumed   int // step that the run went on after, 0 for none
 
-	micro []nn.Batch  // of one step; their memory is reused
-	sum   [][]float32 // gradients summed over micro-batches, nil without accumulation
+	spikes spikes
+	micro  []nn.Batch  // of one step; their memory is reused
+	sum    [][]float32 // gradients summed over micro-batches, nil without accumulation
 
 	profiled time.Duration // time of the steps since the machine's profile was reset
 }
 
 func newTrainer(s *session, obs Observer, out *output, machine *nn.Machine) *trainer {
 	t := &trainer{session: s, obs: obs, out: out, machine: machine, progress: progress{Evaluated: -1}}
-	t.opt = newAdamW(machine.Params(), s.cfg.AdamBeta1, s.cfg.AdamBeta2, s.cfg.AdamEpsilon, s.cfg.WeightDecay, t.decays())
+	t.opt = newAdamW(machine.Params(), s.cfg.AdamBeta1, s.cfg.AdamBeta2, s.cfg.AdamEpsilon, s.cfg.WeightDecay, t.groups())
 	for step := range s.steps {
 		t.rates = append(t.rates, rateAt(s.cfg, step, s.steps, s.warmup))
 	}
@@ -123,6 +124,9 @@ func (t *trainer) begin(from *saved) error {
 	}
 	if err := t.resume(from); err != nil {
 		return err
+	}
+	for _, s := range t.out.steps {
+		t.spikes.see(s.Loss)
 	}
 	t.resumed = t.Step
 	t.obs.Resume(t.Step)
@@ -201,13 +205,20 @@ func (t *trainer) profile() *Profile {
 	return p
 }
 
-// decays says which parameters weight decay applies to: matrices and sparse values, not biases and gains.
-func (t *trainer) decays() func(*nn.Param) bool {
-	vectors := map[string]bool{}
+// groups says which parameters weight decay applies to: matrices and sparse values, not biases and gains; and which have a
+// rate of their own: as in PEFT's optimizer for LoRA+, the factors B and vectors.
+func (t *trainer) groups() func(*nn.Param) group {
+	gains := map[string]bool{}
 	for _, g := range t.model.Gains() {
-		vectors[g.Name] = true
+		gains[g.Name] = true
 	}
-	return func(p *nn.Param) bool { return !vectors[p.Name] }
+	return func(p *nn.Param) group {
+		g := group{rate: 1, decay: !gains[p.Name]}
+		if ratio := t.cfg.LoraPlusLRRatio; ratio > 0 && (p.Kind == nn.FactorB || p.Kind == nn.Vector) {
+			g.rate = ratio
+		}
+		return g
+	}
 }
 
 // loop takes the steps that are left. What is due after a step, also before the first, depends on t.progress alone, so that a
@@ -282,6 +293,9 @@ func (t *trainer) advance() error {
 	t.Tokens += info.Tokens
 	info.Tokens = t.Tokens
 	t.obs.Step(info)
+	if above := t.spikes.see(info.Loss); above > 0 {
+		t.obs.Notice(fmt.Sprintf("step %d: the loss %.4g is far above that of the steps before, %.4g: a lower learning_rate or max_grad_norm may help", info.Step, info.Loss, above))
+	}
 	if info.Step%t.cfg.LoggingSteps == 0 || info.Step == t.steps {
 		return t.out.step(info)
 	}
@@ -295,7 +309,7 @@ func epochs(place data.State, rows int) float64 {
 
 // step takes optimizer step number step, from 0.
 func (t *trainer) step(step int) (StepInfo, error) {
-	counted := t.nextBatches()
+	counted := t.nextBatches(step)
 	info := StepInfo{Step: step + 1, Steps: t.steps}
 	var loss float64
 	for i, b := range t.micro {
@@ -328,8 +342,9 @@ func (t *trainer) sync() {
 }
 
 // nextBatches takes the step's micro-batches from the loader and returns how many tokens count in all of them. The last step
-// of an epoch has what is left of it.
-func (t *trainer) nextBatches() int {
+// of an epoch has what is left of it. Random numbers are drawn by the number of the micro-batch in the run, so that a run
+// that goes on draws the same.
+func (t *trainer) nextBatches(step int) int {
 	counted := 0
 	t.micro = slices.Grow(t.micro, t.cfg.GradientAccumulationSteps)
 	for i := range t.cfg.GradientAccumulationSteps {
@@ -339,6 +354,7 @@ func (t *trainer) nextBatches() int {
 		m.IDs = append(m.IDs[:0], b.IDs...)
 		m.Targets = append(m.Targets[:0], b.Targets...)
 		m.Lengths = append(m.Lengths[:0], b.Lengths...)
+		m.Number = uint64(step*t.cfg.GradientAccumulationSteps + i)
 		counted += b.Labels
 		if b.EpochEnd {
 			break
@@ -368,28 +384,6 @@ func (t *trainer) accumulate(i int) {
 			copy(p.Grad, t.sum[j])
 		}
 	}
-}
-
-// notFinite names what is no longer a number.
-func (t *trainer) notFinite(info StepInfo) error {
-	for _, p := range t.machine.Params() {
-		for _, g := range p.Grad {
-			if f := float64(g); math.IsNaN(f) || math.IsInf(f, 0) {
-				return t.diverged(info.Step, info.Step-1, "the gradient of %s is not finite (loss %v)", p.Name, info.Loss)
-			}
-		}
-	}
-	return t.diverged(info.Step, info.Step-1, "the loss is %v, the gradient's norm %v", info.Loss, info.GradNorm)
-}
-
-// diverged is the error of a run whose numbers are no longer finite at a step, after so many updates. Before the first one
-// that is the base's doing, or the data's.
-func (t *trainer) diverged(step, updates int, format string, args ...any) error {
-	err := fault.New(fault.Numerical, "", "step %d: %s", step, fmt.Sprintf(format, args...))
-	if updates == 0 {
-		return err.WithHint("nothing was trained yet: look for infinities and NaN in the base's weights; no result was written")
-	}
-	return err.WithHint("lower learning_rate (now %g) or set max_grad_norm; no result was written", t.cfg.LearningRate)
 }
 
 // evaluate scores the validation file after the last step.

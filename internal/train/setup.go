@@ -141,6 +141,7 @@ func (s *session) compile() (*nn.Machine, error) {
 	for {
 		s.graph = nn.NewGraph(nn.Options{
 			Training: true, Checkpointing: s.cfg.GradientCheckpointing, HalfActivations: s.cfg.Half(),
+			Noise: nn.Noise{Alpha: s.cfg.NeftuneNoiseAlpha, Seed: s.cfg.Seed},
 		})
 		loss, err := s.model.Loss(s.graph)
 		if err != nil {

@@ -50,7 +50,8 @@ type progress struct {
 	Tokens    int64      `json:"tokens"`
 	Seconds   float64    `json:"seconds"` // of all steps
 	Loader    data.State `json:"loader"`
-	EpochEnd  bool       `json:"epoch_end"` // whether the last step ended a pass over the data
+	Epoch     float64    `json:"epoch"`     // passes over the data
+	EpochEnd  bool       `json:"epoch_end"` // whether the last step ended one
 
 	LossBefore *float64 `json:"loss_before,omitempty"` // validation losses before the first step
 	LossNow    *float64 `json:"loss_now,omitempty"`    // and of the last evaluation

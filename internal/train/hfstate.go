@@ -34,7 +34,7 @@ func (t *trainer) trainerState() ([]byte, error) {
 	}
 	state := map[string]any{
 		"best_global_step": t.BestStep, "best_metric": t.BestLoss, "best_model_checkpoint": best,
-		"epoch": epochs(t.Loader, t.loader.Rows()), "eval_steps": t.cfg.EvalSteps, "global_step": t.Step,
+		"epoch": t.Epoch, "eval_steps": t.cfg.EvalSteps, "global_step": t.Step,
 		"is_hyper_param_search": false, "is_local_process_zero": true, "is_world_process_zero": true,
 		"log_history": history, "logging_steps": t.cfg.LoggingSteps, "max_steps": t.steps, "num_input_tokens_seen": t.Tokens,
 		"num_train_epochs": t.cfg.NumTrainEpochs, "save_steps": t.cfg.SaveSteps, "stateful_callbacks": map[string]any{},

@@ -68,7 +68,7 @@ func (t *trainer) facts() []report.Fact {
 	if n := len(t.out.steps); n > 0 {
 		loss("Training loss", &t.out.steps[n-1].Loss, ", last step")
 	}
-	steps := report.Fact{Name: "Steps", Value: strconv.Itoa(t.Step), Note: fmt.Sprintf("of %d, %.2f epochs", t.steps, epochs(t.Loader, t.loader.Rows()))}
+	steps := report.Fact{Name: "Steps", Value: strconv.Itoa(t.Step), Note: fmt.Sprintf("of %d, %.2f epochs", t.steps, t.Epoch)}
 	if t.Stopped {
 		steps.Note += ", stopped early"
 	}

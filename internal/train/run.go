@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"shira/internal/config"
-	"shira/internal/data"
 	"shira/internal/eval"
 	"shira/internal/fault"
 	"shira/internal/kernel"
@@ -284,10 +283,9 @@ func (t *trainer) advance() error {
 	} else {
 		t.profiled += spent
 	}
-	before := epochs(t.Loader, t.loader.Rows())
 	t.Step, t.trainLoss, t.Loader = info.Step, info.Loss, t.loader.State()
-	info.Epoch = epochs(t.Loader, t.loader.Rows())
-	t.EpochEnd = math.Floor(info.Epoch) > math.Floor(before)
+	t.Epoch = float64(t.Loader.Epoch) + float64(t.Loader.Row)/float64(t.loader.Rows())
+	info.Epoch = t.Epoch
 	t.Seconds += spent.Seconds()
 	info.TokensPerSecond = float64(info.Tokens) / spent.Seconds()
 	t.Tokens += info.Tokens
@@ -300,11 +298,6 @@ func (t *trainer) advance() error {
 		return t.out.step(info)
 	}
 	return nil
-}
-
-// epochs is how many passes over the rows a place in their stream lies after.
-func epochs(place data.State, rows int) float64 {
-	return float64(place.Epoch) + float64(place.Row)/float64(rows)
 }
 
 // step takes optimizer step number step, from 0.
@@ -356,7 +349,7 @@ func (t *trainer) nextBatches(step int) int {
 		m.Lengths = append(m.Lengths[:0], b.Lengths...)
 		m.Number = uint64(step*t.cfg.GradientAccumulationSteps + i)
 		counted += b.Labels
-		if b.EpochEnd {
+		if t.EpochEnd = b.EpochEnd; t.EpochEnd {
 			break
 		}
 	}
@@ -395,7 +388,7 @@ func (t *trainer) evaluate(ctx context.Context) error {
 	if math.IsNaN(score.Loss) || math.IsInf(score.Loss, 0) {
 		return t.diverged(t.Step, t.Step, "the validation loss is %v", score.Loss)
 	}
-	info := EvalInfo{Step: t.Step, Epoch: epochs(t.Loader, t.loader.Rows()), Loss: score.Loss, Tokens: score.Tokens}
+	info := EvalInfo{Step: t.Step, Epoch: t.Epoch, Loss: score.Loss, Tokens: score.Tokens}
 	t.Evaluated, t.LossNow = t.Step, &info.Loss
 	if t.Step == 0 {
 		t.LossBefore = &info.Loss

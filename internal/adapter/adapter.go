@@ -29,6 +29,9 @@ type Adapter struct {
 	Extras []string
 
 	layout *layout // of a file of another program, whose names of modules may not be the base's
+
+	file  *checkpoint.File // of an adapter that was opened; nil otherwise
+	owner *Method          // of what the file holds, where its form is that of the method
 }
 
 // Delta is the change ΔW of one module's weight W. Weights have shape (out, in), row-major. ΔW may depend on W, as DoRA's
@@ -103,6 +106,7 @@ func (a *Adapter) Digest() string {
 	h.Write([]byte(a.Config.Method))
 	for _, d := range a.sorted() {
 		d.digest(h)
+		a.Release(d)
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

@@ -39,13 +39,20 @@ func CheckAllBeside(m *checkpoint.Model, adapters []*Adapter, force bool) error 
 	return checkAll(m, m.Fingerprint, adapters, force, true)
 }
 
+// CheckBase is the part of CheckAll that needs all of the base's bytes: an Incompatible error where an adapter names another
+// fingerprint than that of m, which is asked for only if one does.
+func CheckBase(m *checkpoint.Model, adapters []*Adapter, fingerprint func() (string, error)) error {
+	c := checker{m: m, fingerprint: fingerprint}
+	for _, a := range adapters {
+		c.base(a, prefix(a, adapters))
+	}
+	return c.result(adapters)
+}
+
 func checkAll(m *checkpoint.Model, fingerprint func() (string, error), adapters []*Adapter, force, beside bool) error {
 	c := checker{m: m, force: force, tied: tiedWeights(m), fingerprint: sync.OnceValues(fingerprint)}
 	for _, a := range adapters {
-		where := ""
-		if len(adapters) > 1 {
-			where = a.Path + ": "
-		}
+		where := prefix(a, adapters)
 		c.base(a, where)
 		if a.InputDependent() && !beside {
 			c.add("%sits gate depends on the input, so that it is no change of the weights", where)
@@ -56,11 +63,15 @@ func checkAll(m *checkpoint.Model, fingerprint func() (string, error), adapters 
 			c.delta(a, d, where+fault.Quote(d.Module()))
 		}
 	}
-	path, what := basePath(m), "the adapters do not fit it"
-	if len(adapters) == 1 {
-		path, what = adapters[0].Path, "does not fit the base "+path
+	return c.result(adapters)
+}
+
+// prefix says of which of several adapters a problem is.
+func prefix(a *Adapter, adapters []*Adapter) string {
+	if len(adapters) > 1 {
+		return a.Path + ": "
 	}
-	return c.err(path, what)
+	return ""
 }
 
 // checker collects what keeps adapters from fitting one base.
@@ -70,6 +81,15 @@ type checker struct {
 	force       bool
 	tied        tied
 	fingerprint func() (string, error) // of m
+}
+
+// result returns all problems as one error.
+func (c *checker) result(adapters []*Adapter) error {
+	path, what := basePath(c.m), "the adapters do not fit it"
+	if len(adapters) == 1 {
+		path, what = adapters[0].Path, "does not fit the base "+path
+	}
+	return c.err(path, what)
 }
 
 // base compares fingerprints.

@@ -11,6 +11,7 @@ type Fusion struct {
 	Digest  string  `json:"digest"`  // see [Adapter.Digest]
 	Weight  float64 `json:"weight"`
 	Base    string  `json:"base_fingerprint"` // of the checkpoint it was fused into
+	Method  string  `json:"method,omitempty"` // of merging, with its parameters; "" for the sum
 }
 
 // Fusions returns what a checkpoint's metadata tells of adapters fused into it. It is a record for people and for hints:

@@ -38,7 +38,10 @@ const (
 // A file that breaks its format is a Malformed error. One that is well-formed but no adapter of a supported method, or
 // whose indices, values or configuration are unusable, is an Incompatible error that lists all it finds. Values are
 // rounded to float32.
-func Load(path string) (*Adapter, error) {
+func Load(path string) (*Adapter, error) { return load(path, false) }
+
+// load is Load, or with keep [Open].
+func load(path string, keep bool) (*Adapter, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fsx.Wrap(err, path, "open the adapter")
@@ -61,8 +64,13 @@ func Load(path string) (*Adapter, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	return read(path, f, config, peft)
+	a, err := read(path, f, config, peft, keep)
+	if err != nil || !keep {
+		f.Close()
+		return a, err
+	}
+	a.file = f
+	return a, nil
 }
 
 // Recognize says whether path is an adapter, or at least looks more like one than like a model: a directory with an
@@ -124,7 +132,7 @@ func readPEFT(path string) (*peftConfig, error) {
 }
 
 // read makes an adapter of an open file and the configuration beside it, if any.
-func read(path string, f *checkpoint.File, configPath string, peft *peftConfig) (*Adapter, error) {
+func read(path string, f *checkpoint.File, configPath string, peft *peftConfig, keep bool) (*Adapter, error) {
 	a := &Adapter{Path: path}
 	var m *Method
 	var known shapes
@@ -165,6 +173,10 @@ func read(path string, f *checkpoint.File, configPath string, peft *peftConfig) 
 	a.Form = formOf(f.Tensors())
 	if a.Form.Compact = m.compact(f.Tensors()); a.Form.Compact {
 		a.Format = "compact"
+	}
+	if keep {
+		f.Share()
+		a.owner = m
 	}
 	var p problems
 	a.Deltas = m.readAll(f.Tensors(), &a.Config, known, &p)
@@ -215,6 +227,9 @@ func (m *Method) readAll(tensors []checkpoint.Tensor, c *Config, known shapes, p
 		}
 		if d := m.read(module, parts[module], c, known, p); d != nil {
 			deltas = append(deltas, d)
+		}
+		for _, t := range parts[module] {
+			t.Release()
 		}
 	}
 	for _, module := range known.without(parts) {

@@ -111,30 +111,43 @@ func readEntries(module string, parts map[string]checkpoint.Tensor, known shapes
 // readIndices returns the rows and columns of a (2, K) tensor.
 func readIndices(t checkpoint.Tensor) (rows, cols []int32, err error) {
 	k := t.Shape[1]
-	both := make([]int32, 2*k)
+	var both []int32
 	if t.DType == checkpoint.F32 {
+		both = make([]int32, 2*k)
 		err = floatIndices(both, t)
 	} else {
-		err = intIndices(both, t)
+		both, err = intIndices(t)
 	}
-	return both[:k:k], both[k:], err
+	if err != nil {
+		return nil, nil, err
+	}
+	return both[:k:k], both[k:], nil
 }
 
-func intIndices(dst []int32, t checkpoint.Tensor) error {
+func intIndices(t checkpoint.Tensor) ([]int32, error) {
 	if t.DType.IsFloat() || t.DType == checkpoint.BOOL {
-		return fmt.Errorf("indices are %s: want integers", t.DType)
+		return nil, fmt.Errorf("indices are %s: want integers", t.DType)
 	}
-	ints, err := t.Ints(nil)
-	if err != nil {
-		return err
-	}
-	for i, v := range ints {
-		if v < 0 || v > math.MaxInt32 {
-			return fmt.Errorf("index %d is %d: want 0 … %d", i, v, math.MaxInt32)
+	wrong := func(i int, v int64) error { return fmt.Errorf("index %d is %d: want 0 … %d", i, v, math.MaxInt32) }
+	if t.DType == checkpoint.I32 {
+		ints, err := t.Int32s()
+		if i := slices.IndexFunc(ints, func(v int32) bool { return v < 0 }); i >= 0 {
+			return nil, wrong(i, int64(ints[i]))
 		}
-		dst[i] = int32(v)
+		return ints, err
 	}
-	return nil
+	wide, err := t.Ints(nil)
+	if err != nil {
+		return nil, err
+	}
+	ints := make([]int32, len(wide))
+	for i, v := range wide {
+		if v < 0 || v > math.MaxInt32 {
+			return nil, wrong(i, v)
+		}
+		ints[i] = int32(v)
+	}
+	return ints, nil
 }
 
 func floatIndices(dst []int32, t checkpoint.Tensor) error {

@@ -37,7 +37,7 @@ func DecodeFloat32(dst []float32, dtype DType, src []byte) error {
 
 // view returns stored numbers as the machine's own. They need not be aligned: a header of odd length shifts all data of a
 // file, and the processors that this runs on load from any address.
-func view[T uint16 | uint32 | uint64 | float32 | float64](b []byte) []T {
+func view[T uint16 | int32 | uint32 | uint64 | float32 | float64](b []byte) []T {
 	var x T
 	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/int(unsafe.Sizeof(x)))
 }

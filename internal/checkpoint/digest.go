@@ -123,6 +123,12 @@ func (t Tensor) sumChunk(c int, buf []byte, over overFunc) (uint64, error) {
 	return xxh64(buf), nil
 }
 
+// fingerprintPrefix begins a fingerprint.
+const fingerprintPrefix = "xxh64-sha256:"
+
+// FingerprintLength is the length of every fingerprint.
+const FingerprintLength = len(fingerprintPrefix) + 2*sha256.Size
+
 // Fingerprint identifies the model by its tensors: names, types, shapes and every byte of content. It does not depend on
 // how they are spread over files, on their order, or on metadata. All data is read, at memory speed when it is cached
 // (2 GB take about half a second on two cores) and at the disk's otherwise.
@@ -166,5 +172,5 @@ func (m *Model) fingerprint(names []string, over overFunc) (string, error) {
 		b = append(b, name...)
 		h.Write(binary.LittleEndian.AppendUint64(b, uint64(list[i])))
 	}
-	return "xxh64-sha256:" + hex.EncodeToString(h.Sum(nil)), nil
+	return fingerprintPrefix + hex.EncodeToString(h.Sum(nil)), nil
 }

@@ -20,6 +20,7 @@ type File struct {
 	dataStart int64 // where the tensors' data starts in the file
 	size      int64 // of the file
 	header    *header
+	shared    bool // conversions to nothing are views where they can be
 	closed    bool
 }
 
@@ -60,6 +61,10 @@ func newFile(f *os.File, path string, share bool) (*File, error) {
 	}
 	return file, nil
 }
+
+// Share makes [Tensor.Float32s] with a nil dst and [Tensor.Int32s] return views of the mapped file, as [Tensor.Data] does,
+// where type and place of the data allow it. It must come before other uses of the file.
+func (f *File) Share() { f.shared = true }
 
 // readHeader reads the header without the mapping: nothing of it refers to the file's pages afterwards.
 func (f *File) readHeader() error {

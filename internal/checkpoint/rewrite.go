@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -24,20 +25,13 @@ type Rewriter struct {
 // Rewrite starts to write a new form of f to path. Its data starts at the same place of a block as that of f, so that what
 // stays the same can share blocks with f where the file system knows how. Errors and options are those of [Write].
 func (f *File) Rewrite(path string, metadata map[string]string, opts ...fsx.Option) (*Rewriter, error) {
-	entries := make([]Entry, len(f.header.tensors))
-	for i, t := range f.header.tensors {
-		entries[i] = Entry{Name: t.Name, DType: t.DType, Shape: t.Shape}
-	}
-	head, size, err := encodeHeader(path, entries, metadata)
+	head, size, err := f.headerWith(path, metadata)
 	if err != nil {
 		return nil, err
 	}
 	if pad := (f.dataStart - int64(len(head))) & (cloneUnit - 1); pad%8 == 0 {
 		size += pad
-		for range pad {
-			head = append(head, ' ')
-		}
-		binary.LittleEndian.PutUint64(head, uint64(len(head)-8))
+		head = padHeader(head, pad)
 	}
 	if err := checkSpace(path, size); err != nil {
 		return nil, err
@@ -55,6 +49,35 @@ func (f *File) Rewrite(path string, metadata map[string]string, opts ...fsx.Opti
 		return nil, err
 	}
 	return r, nil
+}
+
+// headerWith returns the header of a file of the same tensors with other metadata, and the size of that file.
+func (f *File) headerWith(path string, metadata map[string]string) ([]byte, int64, error) {
+	entries := make([]Entry, len(f.header.tensors))
+	for i, t := range f.header.tensors {
+		entries[i] = Entry{Name: t.Name, DType: t.DType, Shape: t.Shape}
+	}
+	return encodeHeader(path, entries, metadata)
+}
+
+// padHeader makes a header n bytes longer.
+func padHeader(head []byte, n int64) []byte {
+	head = append(head, bytes.Repeat([]byte{' '}, int(n))...)
+	binary.LittleEndian.PutUint64(head, uint64(len(head)-8))
+	return head
+}
+
+// SetMetadata changes the metadata to other ones that take no more place than those that were given to Rewrite.
+func (r *Rewriter) SetMetadata(metadata map[string]string) error {
+	head, _, err := r.src.headerWith(r.path, metadata)
+	if err != nil {
+		return err
+	}
+	if int64(len(head)) > r.data {
+		return fault.New(fault.Internal, r.path, "the header of %d bytes is longer than the %d that are kept for it", len(head), r.data)
+	}
+	_, err = r.out.WriteAt(padHeader(head, r.data-int64(len(head))), 0)
+	return err
 }
 
 // Copy copies bytes [off, off+n) of all tensors' data.

@@ -63,6 +63,9 @@ func (t Tensor) ReadAt(p []byte, off int64) error {
 // cap(dst) suffices. F16 and BF16 convert exactly, F64 to the nearest float32, ties to even. Another type is a
 // [fault.Incompatible].
 func (t Tensor) Float32s(dst []float32) ([]float32, error) {
+	if v, ok := t.Float32View(); ok && t.file.shared && dst == nil {
+		return v, nil
+	}
 	if !t.DType.IsFloat() {
 		return nil, fault.New(fault.Incompatible, t.Path(), "tensor %s is %s; a float type is needed", fault.Quote(t.Name), t.DType)
 	}
@@ -82,7 +85,24 @@ func (t Tensor) Float32View() ([]float32, bool) { return viewAs[float32](t, F32)
 // BFloat16View is Float32View for the bits of a BF16 tensor.
 func (t Tensor) BFloat16View() ([]uint16, bool) { return viewAs[uint16](t, BF16) }
 
-func viewAs[T uint16 | float32](t Tensor, dtype DType) ([]T, bool) {
+// Int32s returns the values of an I32 tensor, a view after [File.Share] where they are aligned. Another type is a
+// [fault.Incompatible].
+func (t Tensor) Int32s() ([]int32, error) {
+	if t.DType != I32 {
+		return nil, fault.New(fault.Incompatible, t.Path(), "tensor %s is %s; I32 is needed", fault.Quote(t.Name), t.DType)
+	}
+	data, err := t.open()
+	if err != nil {
+		return nil, err
+	}
+	if v, ok := viewAs[int32](t, I32); ok && t.file.shared {
+		return v, nil
+	}
+	dst := make([]int32, t.Len())
+	return dst, guard(t.Path(), func() error { copy(dst, view[int32](data)); return nil })
+}
+
+func viewAs[T uint16 | int32 | float32](t Tensor, dtype DType) ([]T, bool) {
 	var x T
 	data := t.Data()
 	switch {

@@ -12,7 +12,6 @@ import (
 	"cmp"
 	"context"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 
@@ -55,7 +54,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer j.model.Close()
+	defer j.close()
 	for _, t := range j.tensors {
 		if err := t.Prepare(ctx); err != nil {
 			if e := interrupted(ctx, j.Out); e != nil {
@@ -64,8 +63,14 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 			return nil, err
 		}
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	wait := j.identify(cancel)
 	var report *Report
 	accept := func() error {
+		if err := wait(); err != nil {
+			return err
+		}
 		report = j.report()
 		share := report.Survival.Share
 		if share == nil || *share >= o.MinSurvival {
@@ -81,6 +86,9 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		}
 	} else {
 		err = j.write(ctx, accept)
+	}
+	if e := wait(); e != nil {
+		err = e
 	}
 	if err != nil && (report == nil || fault.KindOf(err) != fault.Gate) {
 		return nil, err
@@ -112,9 +120,8 @@ type job struct {
 	model    *checkpoint.Model
 	method   *merge.Method
 	adapters []*adapter.Adapter // in the order given
-	digests  []string           // of the adapters
-	order    []int              // the adapters' indices in an order that does not depend on how they were given
-	tensors  []*target          // those that change, in the order of the model's data
+	identity identity
+	tensors  []*target // those that change, in the order of the model's data
 	byName   map[string]*target
 	progress meter
 }
@@ -150,39 +157,58 @@ func prepare(o Options) (*job, error) {
 	if err := j.checkOutput(); err != nil {
 		return nil, err
 	}
-	for _, ref := range o.Adapters {
-		a, err := adapter.Load(ref.Path)
-		if err != nil {
-			return nil, err
-		}
-		j.adapters = append(j.adapters, a)
-		if notice := a.Notice(); notice != "" && o.Notice != nil {
-			o.Notice(notice)
-		}
-	}
-	if j.model, err = checkpoint.OpenModel(o.Base); err != nil {
-		return nil, err
-	}
-	if err := adapter.CheckAll(j.model, j.adapters, o.ForceBase); err != nil {
-		j.model.Close()
+	if err := j.open(); err != nil {
+		j.close()
 		return nil, err
 	}
 	j.collect()
 	return j, nil
 }
 
+// open opens the inputs and checks what can be seen without reading all of the base.
+func (j *job) open() error {
+	for _, ref := range j.Adapters {
+		a, err := adapter.Open(ref.Path)
+		if err != nil {
+			return err
+		}
+		j.adapters = append(j.adapters, a)
+		if notice := a.Notice(); notice != "" && j.Notice != nil {
+			j.Notice(notice)
+		}
+	}
+	var err error
+	if j.model, err = checkpoint.OpenModel(j.Base); err != nil {
+		return err
+	}
+	j.identity = j.newIdentity()
+	if err := adapter.CheckAll(j.model, j.adapters, true); err != nil {
+		return cmp.Or(adapter.CheckAll(j.model, j.adapters, j.ForceBase), err) // with another base, should it be one
+	}
+	return nil
+}
+
+func (j *job) close() {
+	for _, a := range j.adapters {
+		a.Close()
+	}
+	if j.model != nil {
+		j.model.Close()
+	}
+}
+
 // collect finds the tensors that change, and which deltas change them.
 func (j *job) collect() {
-	for _, a := range j.adapters {
-		j.digests = append(j.digests, a.Digest())
+	order, salts := []int{0, 1}[:min(len(j.adapters), 2)], make([]string, len(j.adapters))
+	if j.orderMatters() {
+		order, salts = j.canonicalOrder(), j.identity.digests()
 	}
-	j.order = j.canonicalOrder()
 	terms := map[string][]merge.Term{}
-	for _, i := range j.order {
+	for _, i := range order {
 		for _, d := range j.adapters[i].Deltas {
 			name := adapter.WeightName(d)
 			terms[name] = append(terms[name], merge.Term{
-				Delta: d, Weight: j.Adapters[i].weightOf(name), Adapter: i, Salt: j.digests[i],
+				Delta: d, Weight: j.Adapters[i].weightOf(name), Adapter: i, Salt: salts[i],
 			})
 		}
 	}
@@ -202,23 +228,6 @@ func (j *job) collect() {
 		j.progress.total = j.model.Size()
 	}
 	j.progress.tell = j.Progress
-}
-
-// canonicalOrder returns the adapters' indices in an order that does not depend on how they were given.
-func (j *job) canonicalOrder() []int {
-	order := make([]int, len(j.adapters))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortStableFunc(order, func(x, y int) int {
-		a, b := &j.Adapters[x], &j.Adapters[y]
-		return cmp.Or(strings.Compare(j.digests[x], j.digests[y]), cmp.Compare(a.Weight, b.Weight),
-			slices.CompareFunc(a.Rules, b.Rules, func(r, q Rule) int {
-				return cmp.Or(strings.Compare(r.Filter, q.Filter), cmp.Compare(r.Weight, q.Weight))
-			}),
-			strings.Compare(filepath.Base(a.Path), filepath.Base(b.Path)))
-	})
-	return order
 }
 
 // interrupted returns the error of a canceled context, nil while it is not.

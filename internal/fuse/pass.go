@@ -15,6 +15,7 @@ import (
 type target struct {
 	*merge.Target
 	blocks []merge.Stats // what each block of rows gave
+	left   atomic.Int64  // blocks of a pass that are not done
 	stats  merge.Stats   // their sum, in order
 }
 
@@ -64,6 +65,7 @@ func (j *job) pass(ctx context.Context, outputs []*checkpoint.Rewriter) error {
 	pieces := j.pieces(outputs != nil)
 	for _, t := range j.tensors {
 		t.blocks = make([]merge.Stats, t.Blocks())
+		t.left.Store(int64(t.Blocks()))
 	}
 	workers := min(runtime.GOMAXPROCS(0)+extraThreads, len(pieces))
 	errs := make([]error, len(pieces))
@@ -134,6 +136,16 @@ func (j *job) work(h *hand, p *piece, outputs []*checkpoint.Rewriter) error {
 			return err
 		}
 	}
+	if t.left.Add(-1) == 0 {
+		j.release(t)
+	}
 	j.progress.add(int64(len(h.buf)))
 	return nil
+}
+
+// release drops a target's changes from memory, as far as the adapters' files hold them.
+func (j *job) release(t *target) {
+	for i := range t.Terms {
+		j.adapters[t.Terms[i].Adapter].Release(t.Terms[i].Delta)
+	}
 }

@@ -2,24 +2,25 @@ package fuse
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"shira/internal/adapter"
 	"shira/internal/checkpoint"
 	"shira/internal/fault"
 	"shira/internal/fsx"
+	"shira/internal/merge"
 )
 
 // write makes one pass over the base into temporary files, and puts them in place, durably and as a whole, unless accept,
 // which is called when all is known, returns an error.
 func (j *job) write(ctx context.Context, accept func() error) error {
-	record, err := j.record()
-	if err != nil {
-		return err
-	}
 	if !j.isDir {
-		return j.writeFiles(ctx, []string{j.Out}, record, accept, fsx.Replace(j.Force))
+		return j.writeFiles(ctx, []string{j.Out}, accept, fsx.Replace(j.Force))
 	}
 	if err := j.checkSpace(); err != nil {
 		return err
@@ -29,20 +30,27 @@ func (j *job) write(ctx context.Context, accept func() error) error {
 		for _, f := range j.model.Files() {
 			paths = append(paths, filepath.Join(dir, filepath.Base(f.Path())))
 		}
-		if err := j.writeFiles(ctx, paths, record, accept); err != nil {
+		if err := j.writeFiles(ctx, paths, accept); err != nil {
 			return err
 		}
 		return j.copyCompanions(ctx, dir)
 	}, fsx.Replace(j.Force))
 }
 
-// writeFiles writes the new forms of the model's files: the same tensors in the same order.
-func (j *job) writeFiles(ctx context.Context, paths []string, record string, accept func() error, opts ...fsx.Option) error {
+// writeFiles writes the new forms of the model's files: the same tensors in the same order. What their metadata says of the
+// inputs is known only after the pass; until then a blank of the same length keeps its place.
+func (j *job) writeFiles(ctx context.Context, paths []string, accept func() error, opts ...fsx.Option) error {
 	outputs := make([]*checkpoint.Rewriter, len(paths))
+	order := make([]int, len(j.adapters))
+	for i := range order {
+		order[i] = i
+	}
+	blank := slices.Repeat([]string{strings.Repeat("0", digestLength)}, len(j.adapters))
 	for i, f := range j.model.Files() {
-		metadata := f.Metadata()
-		metadata[adapter.FusedKey] = record
-		var err error
+		metadata, err := j.metadata(f, order, blank, strings.Repeat("0", checkpoint.FingerprintLength))
+		if err != nil {
+			return err
+		}
 		if outputs[i], err = f.Rewrite(paths[i], metadata, opts...); err != nil {
 			return err
 		}
@@ -54,47 +62,68 @@ func (j *job) writeFiles(ctx context.Context, paths []string, record string, acc
 	if err := accept(); err != nil {
 		return err
 	}
-	for _, out := range outputs {
+	base, err := j.identity.base()
+	if err != nil {
+		return err
+	}
+	for i, f := range j.model.Files() {
 		if err := interrupted(ctx, j.Out); err != nil {
 			return err
 		}
-		if err := out.Commit(); err != nil {
+		metadata, err := j.metadata(f, j.canonicalOrder(), j.identity.digests(), base)
+		if err != nil {
+			return err
+		}
+		if err := outputs[i].SetMetadata(metadata); err != nil {
+			return err
+		}
+		if err := outputs[i].Commit(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// record returns the metadata that tells of this fusion, after those that went before.
-func (j *job) record() (string, error) {
-	base, err := j.fingerprint()
-	if err != nil {
-		return "", err
-	}
+// digestLength is the length of an adapter's digest.
+const digestLength = 2 * sha256.Size
+
+// metadata returns that of a file of the output: the base's own, and a record of this fusion after those that went before.
+func (j *job) metadata(f *checkpoint.File, order []int, digests []string, base string) (map[string]string, error) {
+	m := f.Metadata()
 	list := adapter.Fusions(j.model.Files()[0].Metadata())
-	for _, i := range j.order {
+	for _, i := range order {
 		list = append(list, adapter.Fusion{
 			Adapter: filepath.Base(filepath.Clean(j.Adapters[i].Path)),
-			Digest:  j.digests[i],
+			Digest:  digests[i],
 			Weight:  j.Adapters[i].Weight,
 			Base:    base,
+			Method:  j.recordedMethod(),
 		})
 	}
 	b, err := json.Marshal(list)
 	if err != nil {
-		return "", fault.Wrap(fault.Internal, j.Out, err, "encode the record of the fusion")
+		return nil, fault.Wrap(fault.Internal, j.Out, err, "encode the record of the fusion")
 	}
-	return string(b), nil
+	m[adapter.FusedKey] = string(b)
+	return m, nil
 }
 
-// fingerprint returns the base's, which an adapter that was checked against it knows already.
-func (j *job) fingerprint() (string, error) {
-	for _, a := range j.adapters {
-		if known := a.Config.BaseFingerprint; known != "" && !j.ForceBase {
-			return known, nil
-		}
+// recordedMethod returns the merge method as the record has it, "" for the sum.
+func (j *job) recordedMethod() string {
+	if j.method.Name == "linear" {
+		return ""
 	}
-	return j.model.Fingerprint()
+	s := j.method.Name
+	if j.method.Density {
+		s += fmt.Sprintf(", density %v", j.Params.Density)
+	}
+	if j.method.Sign && j.Params.MajoritySign != merge.Total {
+		s += ", signs by " + j.Params.MajoritySign
+	}
+	if j.method.Random {
+		s += fmt.Sprintf(", seed %d", j.Params.Seed)
+	}
+	return s
 }
 
 // checkSpace fails when the disk has no room for the output. Where that cannot be asked, the writing will tell.

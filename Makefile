@@ -7,7 +7,7 @@ LDFLAGS  := -s -w -X shira/internal/buildinfo.version=$(VERSION)
 FUZZTIME ?= 10s
 LINT     := go tool -modfile=tools/go.mod golangci-lint
 
-.PHONY: help build demo demo-base test test-arm64 race lint bench bench-peers resume-check fuzz cross clean
+.PHONY: help build demo demo-base test test-arm64 race lint bench bench-peers peft-check resume-check fuzz cross clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -40,6 +40,9 @@ bench: ## benchmarks of the kernels, the training step and scoring
 
 bench-peers: ## speed and memory on random models of up to 1.1B, and those of PEFT
 	scripts/bench_peers.sh $(RUNS)
+
+peft-check: build ## adapters both ways with the real PEFT, in a virtual environment in build/
+	scripts/peft_check.sh
 
 resume-check: build ## training runs killed at random times, 50 of them, must end like one that was left alone
 	scripts/resume_check.sh $(RUNS)

@@ -33,20 +33,29 @@ func (l *LowRank) Parameters() int { return len(l.A) + len(l.B) + len(l.Magnitud
 
 // Norm returns |s|·‖B·A‖ = |s|·√tr(BᵀB·AAᵀ), without forming the product.
 func (l *LowRank) Norm() float64 {
+	a, b := gram(transpose(l.A, l.In), l.R), gram(l.B, l.R)
 	sum := 0.0
-	for p := range l.R {
-		for q := range l.R {
-			a, b := 0.0, 0.0
-			for i := range l.In {
-				a += float64(l.A[p*l.In+i]) * float64(l.A[q*l.In+i])
-			}
-			for o := range l.Out {
-				b += float64(l.B[o*l.R+p]) * float64(l.B[o*l.R+q])
-			}
-			sum += float64(a * b)
-		}
+	for i, v := range a {
+		sum += float64(v) * float64(b[i])
 	}
 	return math.Abs(float64(l.Scale)) * math.Sqrt(max(sum, 0))
+}
+
+// gram returns MᵀM of a matrix with r columns, in float32.
+func gram(m []float32, r int) []float32 {
+	out, rows := make([]float32, r*r), len(m)/r
+	panel, product := make([]float32, rows*kernel.Block), make([]float32, r*kernel.Block)
+	for c := 0; c < r; c += kernel.Block {
+		n := min(kernel.Block, r-c)
+		for i := range rows {
+			copy(panel[i*kernel.Block:][:n], m[i*r+c:])
+		}
+		kernel.Gemm(r, kernel.Block, rows, m, r, true, panel, kernel.Block, product, kernel.Block, false)
+		for i := range r {
+			copy(out[i*r+c:][:n], product[i*kernel.Block:])
+		}
+	}
+	return out
 }
 
 // Rows computes rows of ΔW. The products B·A are those of [kernel.Gemm]: chains of fused multiply-adds over the rank in

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"shira/internal/adapter"
+	"shira/internal/kernel"
 )
 
 // adapterDetails is the JSON of an inspected adapter. Fields are only ever added.
@@ -31,6 +32,8 @@ type adapterDetails struct {
 	Ranks           []int          `json:"ranks,omitempty"`
 	Alphas          []float64      `json:"alphas,omitempty"`
 	Scales          []float32      `json:"scales,omitempty"`
+	Transform       string         `json:"transform,omitempty"` // of FouRA
+	Gate            string         `json:"gate,omitempty"`
 	Norm            float64        `json:"norm"`
 	Extras          []string       `json:"extras,omitempty"` // tensors that change no weight
 	Targets         []targetObject `json:"targets"`
@@ -80,7 +83,7 @@ func (d *distribution) add(values []float32) {
 }
 
 // add counts a module in.
-func (t *targetObject) add(d adapter.Delta) {
+func (t *targetObject) add(d adapter.Delta, norm float64) {
 	out, in := d.Shape()
 	if t.Modules == 0 {
 		t.Out, t.In = out, in
@@ -93,11 +96,18 @@ func (t *targetObject) add(d adapter.Delta) {
 		density := float64(t.Parameters) / float64(t.entries)
 		t.Density = &density
 	}
-	t.Norm = math.Hypot(t.Norm, d.Norm())
+	t.Norm = math.Hypot(t.Norm, norm)
 	t.Values.add(valuesOf(d))
-	if l, ok := d.(*adapter.LowRank); ok {
-		t.Ranks, t.Alphas, t.Scales = insert(t.Ranks, l.R), insert(t.Alphas, l.Alpha), insert(t.Scales, l.Scale)
+	switch d := d.(type) {
+	case *adapter.LowRank:
+		t.rank(d.R, d.Alpha, d.Scale)
+	case *adapter.FouRA:
+		t.rank(d.R, d.Alpha, d.Scale)
 	}
+}
+
+func (t *targetObject) rank(r int, alpha float64, scale float32) {
+	t.Ranks, t.Alphas, t.Scales = insert(t.Ranks, r), insert(t.Alphas, alpha), insert(t.Scales, scale)
 }
 
 // kindOf returns what modules of one kind have in common: the last element of the name that is no number, with what
@@ -151,22 +161,24 @@ func describeAdapter(ad *adapter.Adapter) *adapterDetails {
 	o := &adapterDetails{
 		Kind: "adapter", Path: ad.Path, Format: ad.Format, Method: c.Method, Mask: c.Mask, R: c.R, Density: c.Density, TargetModules: c.TargetModules,
 		Seed: c.Seed, Parameters: ad.Parameters(), Base: c.BaseName, BaseFingerprint: c.BaseFingerprint, DataHash: c.DataHash,
-		ToolVersion: c.ToolVersion, Digest: ad.Digest(), Targets: []targetObject{}, Modules: []targetObject{},
+		ToolVersion: c.ToolVersion, Transform: c.Transform, Gate: c.Gate, Digest: ad.Digest(), Targets: []targetObject{}, Modules: []targetObject{},
 	}
 	var all targetObject
-	for _, d := range ad.Deltas {
-		all.add(d)
+	norms := make([]float64, len(ad.Deltas))
+	kernel.Parallel(len(norms), func(i int) { norms[i] = ad.Deltas[i].Norm() })
+	for i, d := range ad.Deltas {
+		all.add(d, norms[i])
 		module := targetObject{Name: d.Module()}
-		module.add(d)
+		module.add(d, norms[i])
 		o.Modules = append(o.Modules, module)
 
 		last := kindOf(d.Module())
-		i := slices.IndexFunc(o.Targets, func(t targetObject) bool { return t.Name == last })
-		if i < 0 {
-			i = len(o.Targets)
+		at := slices.IndexFunc(o.Targets, func(t targetObject) bool { return t.Name == last })
+		if at < 0 {
+			at = len(o.Targets)
 			o.Targets = append(o.Targets, targetObject{Name: last})
 		}
-		o.Targets[i].add(d)
+		o.Targets[at].add(d, norms[i])
 	}
 	o.Extras = ad.Extras
 	o.Values, o.Ranks, o.Alphas, o.Scales, o.Norm = all.Values, all.Ranks, all.Alphas, all.Scales, all.Norm
@@ -193,6 +205,8 @@ func (a *app) printAdapter(o *adapterDetails, all bool) {
 		[2]string{"mask", o.Mask},
 		[2]string{"budget", budget},
 		[2]string{"rank", rank},
+		[2]string{"transform", o.Transform},
+		[2]string{"gate", o.Gate},
 		[2]string{"parameters", fmt.Sprintf("%s in %s", commas(o.Parameters), plural(len(o.Modules), "module"))},
 		[2]string{"values", values},
 		[2]string{"norm", fmt.Sprintf("%.4g", o.Norm)},

@@ -3,6 +3,7 @@ package fsx
 import (
 	"errors"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 )
@@ -12,6 +13,9 @@ func Resolve(path string) (string, error) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return "", err
+	}
+	if _, err := os.Stat(abs); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err // links in a circle, for which EvalSymlinks has an error of its own
 	}
 	real, err := filepath.EvalSymlinks(abs)
 	if !errors.Is(err, fs.ErrNotExist) {

@@ -145,7 +145,7 @@ func (s *session) newChooser(targets []*nn.Weight) (*chooser, error) {
 	default:
 		k, offset := 0, 0
 		for _, w := range targets {
-			k, offset = k+budget(cfg, w), offset+offsetIn(cfg, w)
+			k, offset = k+min(budget(cfg, w), w.Out*w.In+1), offset+offsetIn(cfg, w) // what is too much stays so
 		}
 		if c.global, err = c.strategy.NewGlobal(k, offset); err != nil {
 			return nil, err
@@ -178,7 +178,7 @@ func (c *chooser) choose(w *nn.Weight, gradients []float32) error {
 // budget is the number of entries that the configuration pays for in w.
 func budget(cfg *config.Train, w *nn.Weight) int {
 	if cfg.R > 0 {
-		return min(mask.BudgetR(cfg.R, w.Out, w.In), w.Out*w.In+1) // what is too much stays so, and sums do not overflow
+		return mask.BudgetR(cfg.R, w.Out, w.In)
 	}
 	return mask.BudgetDensity(cfg.DensityOf(w.Name), w.Out, w.In)
 }

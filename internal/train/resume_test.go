@@ -246,6 +246,58 @@ func TestCheckpointsStay(t *testing.T) {
 	}
 }
 
+// TestEpochStrategies wants evaluations and checkpoints where epochs end, also in a run that goes on.
+func TestEpochStrategies(t *testing.T) {
+	cfg := resumable(t, "shira", config.Float32)
+	// Eight rows, four a step: an epoch is two steps.
+	cfg.EvalStrategy, cfg.EvalSteps, cfg.SaveStrategy, cfg.SaveTotalLimit = config.StrategyEpoch, 0, config.StrategyEpoch, 0
+	res, rec := mustRun(t, cfg)
+	var at []int
+	for _, e := range rec.evals {
+		at = append(at, e.Step)
+	}
+	if fmt.Sprint(at) != "[0 2 4 6 7]" {
+		t.Errorf("evaluations after steps %v", at)
+	}
+	if left, _ := checkpoints(cfg.OutputDir); fmt.Sprint(left) != "[2 4 6]" || res.Steps != 7 {
+		t.Errorf("checkpoints %v", left)
+	}
+	if e := rec.evals[2].Epoch; e != 2 {
+		t.Errorf("the evaluation after step 4 is in epoch %v", e)
+	}
+	next := *cfg
+	next.OutputDir, next.ResumeFromCheckpoint = "next", filepath.Join(cfg.OutputDir, "checkpoint-4")
+	mustRun(t, &next)
+	sameResults(t, "from an epoch's end", results(t, "next"), results(t, cfg.OutputDir))
+}
+
+// TestUnwritable wants the checkpoints before to stay where one cannot be written, and the run to go on later.
+func TestUnwritable(t *testing.T) {
+	cfg := resumable(t, "shira", config.Float32)
+	mustRun(t, cfg)
+	want := results(t, cfg.OutputDir)
+	cfg.OutputDir = "stuck"
+	// A file where a directory is to be.
+	obstacle := filepath.Join(cfg.OutputDir, "checkpoint-4")
+	rec := &recorder{onStep: func(s StepInfo) {
+		if s.Step == 3 {
+			write(t, obstacle, "in the way")
+		}
+	}}
+	_, err := Run(context.Background(), cfg, rec)
+	if err == nil || !strings.Contains(fault.HintOf(err), "the last checkpoint is stuck/checkpoint-2: go on") {
+		t.Fatalf("%v (hint %q)", err, fault.HintOf(err))
+	}
+	if err := os.Remove(obstacle); err != nil {
+		t.Fatal(err)
+	}
+	cfg.ResumeFromCheckpoint = config.ResumeAuto
+	if res, _ := mustRun(t, cfg); res.ResumedFrom != 2 {
+		t.Errorf("%+v", res)
+	}
+	sameResults(t, "after the obstacle", results(t, cfg.OutputDir), want)
+}
+
 // TestBestModel wants the state of the lowest validation loss, also where its checkpoint is an old one, and an early end.
 func TestBestModel(t *testing.T) {
 	cfg := resumable(t, "shira", config.Float32)

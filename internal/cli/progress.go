@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -34,9 +35,11 @@ func (a *app) newBar(total int64, what string, options ...progressbar.Option) *p
 // trainProgress shows a training run: a bar on a terminal, else a line now and then.
 type trainProgress struct {
 	*app
-	bar  *progressbar.ProgressBar // nil without a terminal
-	last time.Time                // of the last line
-	now  func() time.Time
+	bar   *progressbar.ProgressBar // nil without a terminal
+	last  time.Time                // of the last line
+	first int                      // the first step seen
+	began time.Time                // its end
+	now   func() time.Time
 }
 
 func newTrainProgress(a *app) *trainProgress { return &trainProgress{app: a, now: time.Now} }
@@ -78,6 +81,9 @@ func (t *trainProgress) Step(s train.StepInfo) {
 	}
 	line := fmt.Sprintf("step %d/%d: loss %s, learning rate %.3g, %s tokens/s", s.Step, s.Steps, lossText(s.Loss),
 		s.LearningRate, rate(s.TokensPerSecond))
+	if left := t.left(s); left >= time.Minute {
+		line += ", " + strings.TrimSuffix(left.String(), "0s") + " left"
+	}
 	attrs := []slog.Attr{
 		slog.Int("step", s.Step), slog.Float64("loss", s.Loss), slog.Float64("learning_rate", s.LearningRate),
 		slog.Float64("grad_norm", s.GradNorm), slog.Int64("tokens", s.Tokens), slog.Float64("tokens_per_second", s.TokensPerSecond),
@@ -88,6 +94,18 @@ func (t *trainProgress) Step(s train.StepInfo) {
 	} else {
 		t.log.detail(line, attrs...)
 	}
+}
+
+// left estimates the time that is left from that of the steps seen, to the minute; 0 where it is not known.
+func (t *trainProgress) left(s train.StepInfo) time.Duration {
+	if t.first == 0 {
+		t.first, t.began = s.Step, t.now()
+	}
+	if s.Step <= t.first {
+		return 0
+	}
+	each := t.now().Sub(t.began) / time.Duration(s.Step-t.first)
+	return (each * time.Duration(s.Steps-s.Step)).Round(time.Minute)
 }
 
 // Eval implements train.Observer.

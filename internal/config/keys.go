@@ -159,7 +159,7 @@ var keys = []Key{
 	{Name: "warmup_steps", Free: true, Section: sectionTraining,
 		Doc:   "Steps over which the rate rises from 0, instead of warmup_ratio.",
 		field: func(t *Train) any { return &t.WarmupSteps }, check: atLeast(0), unset: func(t *Train) bool { return t.WarmupSteps == 0 }},
-	{Name: "optim", Section: sectionTraining, Default: "adamw_torch", Choices: []string{"adamw_torch"},
+	{Name: "optim", Section: sectionTraining, Default: "adamw_torch", Aliases: []string{"optimizer"}, Choices: []string{"adamw_torch"},
 		Planned: []string{"adafactor", "sgd", "lion", "adamw_8bit", "adamw_bnb_8bit", "paged_adamw_8bit", "paged_adamw_32bit"},
 		Doc:     "The optimizer: AdamW as PyTorch computes it.",
 		field:   func(t *Train) any { return &t.Optim }},
@@ -252,7 +252,8 @@ var keys = []Key{
 // change what the user asked for.
 var planned = []string{
 	"lora_r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora", "datasets", "fp16", "tf32", "load_in_4bit", "load_in_8bit",
-	"per_device_eval_batch_size", "deepspeed", "greater_is_better",
+	"per_device_eval_batch_size", "deepspeed", "greater_is_better", "loraplus_lr_embedding", "plot_loss", "save_only_model",
+	"save_safetensors", "logging_strategy", "do_train",
 }
 
 // exclusive lists pairs of keys of which only one counts.

@@ -23,6 +23,11 @@ var synonyms = []synonym{
 	{"load_in_8bit", "false", "", ""},
 	{"load_in_4bit", "false", "", ""},
 	{"greater_is_better", "false", "", ""},
+	{"plot_loss", "true", "", ""}, // report.html does
+	{"do_train", "true", "", ""},
+	{"save_safetensors", "true", "", ""},
+	{"save_only_model", "false", "", ""},
+	{"logging_strategy", "steps", "", ""},
 	{"optim", "adamw", "optim", "adamw_torch"},
 	{"optim", "adamw_hf", "optim", "adamw_torch"},
 	{"optim", "adamw_torch_fused", "optim", "adamw_torch"},

@@ -34,6 +34,7 @@ CASES = {
     ),
     "lora, some layers": lora(layers_to_transform=[1, 3], layers_pattern="layers"),
     "lora, all linear": lora(target_modules="all-linear", lora_dropout=0.1),
+    "lora, modules to save": lora(modules_to_save=["gate_proj"]),
     "rslora": lora(use_rslora=True),
     "dora": lora(use_dora=True),
     "dora with rslora": lora(use_dora=True, use_rslora=True, alpha_pattern={"q_proj": 2}),

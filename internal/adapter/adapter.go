@@ -48,7 +48,8 @@ type Delta interface {
 	// Parameters returns the number of trained values.
 	Parameters() int
 
-	// Norm returns the Frobenius norm of ΔW or, where that depends on the base, of the change of the direction alone.
+	// Norm returns the Frobenius norm of ΔW or, where that depends on the base, of the change of the direction alone;
+	// 0 where nothing is known of it without the base.
 	Norm() float64
 
 	// Rows writes rows [first, first+n) of ΔW to dst; base has those rows of W. Both are n×in and must not overlap. The

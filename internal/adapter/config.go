@@ -13,6 +13,7 @@ type Config struct {
 	Method        string   // a name of the methods table, e.g. "shira"
 	TargetModules []string // as the user gave them; for a file whose targets are a pattern, all its modules
 	TaskType      string   // PEFT's, e.g. "CAUSAL_LM"; may be ""
+	ModulesToSave []string // modules that were trained whole, by name or the end of it
 	Seed          uint64
 
 	// SHiRA

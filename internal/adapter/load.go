@@ -203,6 +203,10 @@ func (m *Method) readAll(tensors []checkpoint.Tensor, c *Config, known shapes, p
 	for _, t := range tensors {
 		module, suffix, ok := m.splitKey(t.Name)
 		if !ok {
+			module, ok = c.whole(t.Name)
+			suffix = wholeWeight
+		}
+		if !ok {
 			p.add("%s is no tensor of a %s adapter", fault.Quote(t.Name), m.Name)
 			continue
 		}
@@ -221,11 +225,20 @@ func (m *Method) readAll(tensors []checkpoint.Tensor, c *Config, known shapes, p
 	slices.Sort(modules)
 	deltas := make([]Delta, 0, len(modules))
 	for _, module := range modules {
-		if _, ok := known[module]; !ok && len(known) > 0 {
+		whole, isWhole := parts[module][wholeWeight]
+		if _, ok := known[module]; !ok && len(known) > 0 && !isWhole {
 			p.add("%s: the file's configuration does not say its shape", fault.Quote(module))
 			continue
 		}
-		if d := m.read(module, parts[module], c, known, p); d != nil {
+		var d Delta
+		if isWhole {
+			if d = readWhole(module, whole, p); len(parts[module]) > 1 {
+				p.add("%s: was trained whole, but has tensors of a %s adapter too", fault.Quote(module), m.Name)
+			}
+		} else {
+			d = m.read(module, parts[module], c, known, p)
+		}
+		if d != nil {
 			deltas = append(deltas, d)
 		}
 		for _, t := range parts[module] {

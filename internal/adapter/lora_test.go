@@ -69,7 +69,6 @@ func TestLoRARefuses(t *testing.T) {
 		{"text for alpha", `{"peft_type": "LORA", "lora_alpha": "8"}`, pair(2, 9, 6), 3, "lora_alpha: "},
 		{"list of patterns", `{"peft_type": "LORA", "rank_pattern": [1]}`, pair(2, 9, 6), 3, "rank_pattern: want an object of patterns and numbers"},
 		{"text for a rank", `{"peft_type": "LORA", "rank_pattern": {"a": "1"}}`, pair(2, 9, 6), 3, `rank_pattern: pattern "a"`},
-		{"whole modules", `{"peft_type": "LORA", "modules_to_save": ["lm_head"]}`, pair(2, 9, 6), 4, `modules_to_save: "lm_head"`},
 		{"changed bases", `{"peft_type": "LORA", "init_lora_weights": "pissa_niter_4", "fan_in_fan_out": true, "use_qalora": true}`, pair(2, 9, 6), 4,
 			`fan_in_fan_out: |use_qalora: |init_lora_weights is "pissa_niter_4": the adapter fits a base that PEFT has changed`},
 		{"all at once", dora, []checkpoint.Entry{

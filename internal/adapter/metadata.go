@@ -34,6 +34,7 @@ type metadata struct {
 	Gate            string            `json:"gate,omitempty"`
 	GateTemperature float64           `json:"gate_temperature,omitempty"`
 	TargetModules   []string          `json:"target_modules"`
+	ModulesToSave   []string          `json:"modules_to_save,omitempty"`
 	Seed            uint64            `json:"seed"`
 	TaskType        string            `json:"task_type,omitempty"`
 	BaseName        string            `json:"base_model_name_or_path,omitempty"`
@@ -51,7 +52,7 @@ func encodeMetadata(a *Adapter) (string, error) {
 		LoRAAlpha: c.Alpha, RankPattern: c.RankPattern, AlphaPattern: c.AlphaPattern,
 		UseRSLoRA: c.UseRSLoRA || c.Method == "rslora", Dropout: c.Dropout, Layers: c.Layers,
 		Transform: c.Transform, Gate: c.Gate, GateTemperature: c.GateTemperature,
-		TargetModules: c.TargetModules, Seed: c.Seed, TaskType: c.TaskType, BaseName: c.BaseName,
+		TargetModules: c.TargetModules, ModulesToSave: c.ModulesToSave, Seed: c.Seed, TaskType: c.TaskType, BaseName: c.BaseName,
 		BaseFingerprint: c.BaseFingerprint, DataHash: c.DataHash, ToolVersion: c.ToolVersion,
 		Shapes: map[string][2]int{},
 	}
@@ -62,7 +63,8 @@ func encodeMetadata(a *Adapter) (string, error) {
 		m.Version = 2
 	}
 	for _, d := range a.Deltas {
-		if out, in := d.Shape(); out != 0 {
+		_, whole := d.(*Whole) // whose tensor has the shape
+		if out, in := d.Shape(); out != 0 && !whole {
 			m.Shapes[d.Module()] = [2]int{out, in}
 		}
 	}
@@ -110,6 +112,7 @@ func decodeMetadata(path, text string) (Config, shapes, error) {
 	o.get("gate", &m.Gate, &err)
 	o.get("gate_temperature", &m.GateTemperature, &err)
 	o.get("target_modules", &m.TargetModules, &err)
+	o.get("modules_to_save", &m.ModulesToSave, &err)
 	o.get("seed", &m.Seed, &err)
 	o.get("task_type", &m.TaskType, &err)
 	o.get("base_model_name_or_path", &m.BaseName, &err)
@@ -141,7 +144,7 @@ func decodeMetadata(path, text string) (Config, shapes, error) {
 		Method: m.Method, Mask: m.Mask, R: m.R, Density: m.Density, Alpha: m.LoRAAlpha, RankPattern: m.RankPattern,
 		AlphaPattern: m.AlphaPattern, UseRSLoRA: m.UseRSLoRA, Dropout: m.Dropout, Layers: m.Layers,
 		Transform: m.Transform, Gate: m.Gate, GateTemperature: m.GateTemperature,
-		TargetModules: m.TargetModules, Seed: m.Seed,
+		TargetModules: m.TargetModules, ModulesToSave: m.ModulesToSave, Seed: m.Seed,
 		TaskType: m.TaskType, BaseName: m.BaseName, BaseFingerprint: m.BaseFingerprint, DataHash: m.DataHash,
 		ToolVersion: m.ToolVersion,
 	}, known, nil

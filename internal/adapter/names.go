@@ -69,7 +69,8 @@ func (a *Adapter) PEFTNotice() string {
 	case "shira":
 		r := peftRank(a)
 		for _, d := range a.Deltas {
-			if out, in := d.Shape(); out != 0 && d.Parameters() != r*(out+in) {
+			s, ok := d.(*Sparse)
+			if ok && s.Out != 0 && s.Parameters() != r*(s.Out+s.In) {
 				return "PEFT loads SHiRA adapters only with r·(out+in) entries in each weight, which these are not"
 			}
 		}

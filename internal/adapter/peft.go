@@ -40,17 +40,12 @@ func decodePEFT(path string, data []byte) (peftConfig, error) {
 		return c, nil // the other keys are that method's; the tensors help to say what is wrong
 	}
 	c.Method = m.Name
-	var kept []string
 	o.get("task_type", &c.TaskType, &err)
 	o.get("base_model_name_or_path", &c.BaseName, &err)
-	o.get("modules_to_save", &kept, &err)
+	o.get("modules_to_save", &c.ModulesToSave, &err)
 	c.TargetModules = o.targets(&err)
 	if err != nil {
 		return c, fault.Wrap(fault.Malformed, path, err, "wrong type")
-	}
-	if len(kept) > 0 {
-		return c, fault.New(fault.Incompatible, path, "modules_to_save: %s is trained whole, which is not supported",
-			fault.Quote(kept[0]))
 	}
 	if err := m.dialect.decode(o, &c.Config); err != nil {
 		if e, ok := errors.AsType[*fault.Error](err); ok {
@@ -99,6 +94,9 @@ func (c *peftConfig) disagreements(a *Adapter, m *Method, p *problems) {
 	if want := a.Config.TargetModules; c.TargetModules != nil && !sameSet(c.TargetModules, want) {
 		p.add("target_modules are %.200q, but in the safetensors file %.200q", c.TargetModules, want)
 	}
+	if want := a.Config.ModulesToSave; !sameSet(c.ModulesToSave, want) {
+		p.add("modules_to_save are %.200q, but in the safetensors file %.200q", c.ModulesToSave, want)
+	}
 }
 
 func sameSet(a, b []string) bool {
@@ -113,6 +111,9 @@ func encodePEFT(a *Adapter, m *Method) ([]byte, error) {
 		"auto_mapping": nil, "base_model_name_or_path": orNull(c.BaseName), "fan_in_fan_out": false, "inference_mode": true,
 		"modules_to_save": nil, "peft_type": m.PEFTType, "revision": nil, "target_modules": c.TargetModules,
 		"task_type": orNull(c.TaskType),
+	}
+	if c.ModulesToSave != nil {
+		keys["modules_to_save"] = c.ModulesToSave
 	}
 	m.dialect.encode(a, keys)
 	var b bytes.Buffer

@@ -67,7 +67,8 @@ func peftRank(a *Adapter) int {
 		return a.Config.R
 	}
 	for _, d := range a.sorted() {
-		if out, in := d.Shape(); out != 0 {
+		_, whole := d.(*Whole)
+		if out, in := d.Shape(); out != 0 && !whole {
 			return max(1, (d.Parameters()+(out+in)/2)/(out+in))
 		}
 	}

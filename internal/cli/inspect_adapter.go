@@ -273,7 +273,12 @@ var (
 		normColumn,
 	}
 	lowRankColumns = []column{
-		{"rank", func(t *targetObject) string { return span(t.Ranks) }},
+		{"rank", func(t *targetObject) string {
+			if t.Ranks == nil {
+				return "whole"
+			}
+			return span(t.Ranks)
+		}},
 		{"alpha", func(t *targetObject) string { return span(t.Alphas) }},
 		{"scale", func(t *targetObject) string { return span(t.Scales) }},
 		normColumn,
@@ -282,7 +287,10 @@ var (
 
 // span says of sorted distinct values which there are: "8" or "4–64".
 func span[T cmp.Ordered](list []T) string {
-	if len(list) == 1 {
+	switch len(list) {
+	case 0:
+		return "-"
+	case 1:
 		return fmt.Sprint(list[0])
 	}
 	return fmt.Sprintf("%v–%v", list[0], list[len(list)-1])

@@ -68,34 +68,37 @@ ADAPTERS
   A PEFT directory with adapter_model.safetensors and adapter_config.json, as PEFT writes
   and reads it, or the safetensors file alone, whose metadata (key "shira") repeats the
   configuration. For each module, after "base_model.model.<module>.":
-    shira_weight            (K)       SHiRA: the change of K entries of the weight
-    shira_indices           (2, K)    their rows and columns, row-major
-    lora_A.weight           (r, in)   LoRA, rsLoRA, DoRA: the change is scale·B·A, the scale
-    lora_B.weight           (out, r)  lora_alpha/r, or lora_alpha/√r with use_rslora
-    lora_magnitude_vector   (out)     DoRA: the norms of the new weight's rows
-    shira_magnitude_vector  (out)     SHiRA-DoRA: the same, beside SHiRA's tensors
+    shira_weight            (K)        SHiRA: the change of K entries of the weight
+    shira_indices           (2, K)     their rows and columns, row-major
+    shira_magnitude_vector  (out)      SHiRA-DoRA also: the norms of the new weight's rows
+    lora_A.weight           (r, in)    LoRA, rsLoRA, DoRA: the change is scale·B·A, with the
+    lora_B.weight           (out, r)   scale lora_alpha/r, or lora_alpha/√r by use_rslora
+    lora_magnitude_vector   (out)      DoRA also: the norms of the new weight's rows
+    foura_A.weight, foura_B.weight, foura_gate.…   FouRA
+    weight                  (out, in)  the new weight of one of modules_to_save
   rank_pattern and alpha_pattern count. What PEFT computes otherwise than as a change of
-  the weights of linear layers is refused: modules_to_save, biases, convolutions,
-  initialisations that change the base (PiSSA, OLoRA, CorDA, LoftQ), QALoRA and the like.
-  Strengths are linear, W + strength·change, for DoRA too: half of DoRA is halfway between
-  the base and the adapted weight. (PEFT's own weights of a DoRA adapter scale B·A inside
-  the norm, which is something else.)
-  LoRA and DoRA adapters of other programs are read too:
-    mlx-lm      a directory with adapters.safetensors and adapter_config.json
-    diffusers   pytorch_lora_weights.safetensors, of any of its versions
-    kohya       sd-scripts and LyCORIS's LoRA and DoRA (lora_unet_…lora_down.weight); names
-                with underscores are found in the base
-  The first LoRAs of diffusion models, which number modules ("unet:12:up"), can only be
-  inspected.
-  ` + "`shira convert`" + ` writes any of these for PEFT, and SHiRA adapters in a compact form: the
-  same file with values of 16 bits and, instead of shira_indices,
-    shira_gaps  (n) bytes   for each entry, in row-major order, the number of entries between
-                            it and the one before: one byte below 255; else the byte 255 and
-                            the number less 255 as a varint (LEB128)
-  It is read wherever an adapter is.
-  PEFT loads SHiRA adapters with a budget of r·(out+in) entries; one given as density, and
-  SHiRA-DoRA, are for shira. The metadata holds a fingerprint of the base: an adapter is not applied to another
-  base unless --force says so. One without a fingerprint, as PEFT's, is checked by shapes.
+  linear layers' weights is refused: biases, convolutions, initialisations that change the
+  base (PiSSA, OLoRA, CorDA, LoftQ, LoRA-GA), QALoRA, activated LoRA and the like.
+  Strengths are linear, W + strength·change, for DoRA too: half of it lies halfway between
+  the base and the adapted weight. (PEFT scales the B·A within DoRA's norm instead.)
+
+  PEFT loads SHiRA adapters whose weights have r·(out+in) entries each, as with a budget r;
+  those with a density, SHiRA-DoRA and FouRA are for shira alone.
+  The metadata holds a fingerprint of the base: an adapter is not applied to another base
+  unless --force says so. One without a fingerprint, as PEFT's, is checked by shapes.
+
+  LoRA and DoRA adapters of other programs are read wherever an adapter is:
+    mlx-lm     a directory with adapters.safetensors and adapter_config.json
+    diffusers  pytorch_lora_weights.safetensors, of any version
+    kohya      sd-scripts' and LyCORIS's LoRA and DoRA; names that have underscores for
+               dots are looked up in the base
+  The first LoRAs of diffusion models, which number modules, can only be inspected.
+
+  ` + "`shira convert`" + ` writes any of these for PEFT, and SHiRA in a compact form: the same file
+  with, instead of shira_indices,
+    shira_gaps  (n) bytes  for each entry, row-major, how many entries of the weight lie
+                           between it and the one before: one byte below 255; else the byte
+                           255 and the number less 255 as a varint (LEB128)
 
 EXAMPLES TO TRAIN ON AND SCORE
   JSONL, one object a line, one kind in a file:

@@ -128,13 +128,17 @@ func applyAdapters(m *model.Model, o Options) error {
 	if err := adapter.CheckAllBeside(m.Checkpoint, adapters, o.ForceBase); err != nil {
 		return err
 	}
+	weights := map[string]*nn.Weight{}
+	for _, w := range m.Weights() {
+		weights[w.Name] = w
+	}
 	terms, beside := map[*nn.Weight][]term{}, map[*nn.Weight][]*nn.LowRank{}
 	for i, a := range adapters {
 		ref := o.Adapters[i]
 		for _, d := range a.Deltas {
-			w := m.Linear(d.Module())
+			w := weights[d.Module()]
 			if w == nil {
-				return fault.New(fault.Incompatible, ref.Path, "%s is not a linear layer of the model", fault.Quote(d.Module()))
+				return fault.New(fault.Incompatible, ref.Path, "%s is not a weight of the model's layers", fault.Quote(d.Module()))
 			}
 			if f, ok := d.(*adapter.FouRA); ok && f.InputDependent() {
 				beside[w] = append(beside[w], Beside(f, float32(ref.Weight)))

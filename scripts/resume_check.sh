@@ -62,8 +62,8 @@ for ((run = 0; run < runs; run++)); do
   for ((attempt = 0; ; attempt++)); do
     # shellcheck disable=SC2086
     "$shira" train --config run.yaml ${kinds[k]} --resume auto -q >/dev/null 2>log &
-    if ((attempt < 4)); then
-      ms=$((RANDOM % took[k]))
+    if ((attempt < 6)); then
+      ms=$((RANDOM % (took[k] / 2)))
       sleep "$((ms / 1000)).$(printf %03d $((ms % 1000)))"
       kill -9 $! 2>/dev/null || true
     fi

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -179,9 +180,18 @@ func (a *app) printTrained(cfg *config.Train, r *train.Result) {
 	if cfg.Method == "full" {
 		what = "model"
 	}
+	steps := plural(r.Steps, "step")
+	if r.StoppedEarly {
+		steps += ", stopped early"
+	}
+	after := "validation, after"
+	if cfg.LoadBestModelAtEnd && r.BestStep > 0 {
+		after = fmt.Sprintf("validation, best (step %d)", r.BestStep)
+	}
 	fields(a.stdout,
 		[2]string{what, r.OutputDir},
-		[2]string{"trained", fmt.Sprintf("%s in %s", plural(int(r.TrainableParameters), "parameter"), plural(r.Steps, "step"))},
+		[2]string{"report", filepath.Join(r.OutputDir, train.ReportFile)},
+		[2]string{"trained", fmt.Sprintf("%s in %s", plural(int(r.TrainableParameters), "parameter"), steps)},
 		[2]string{"speed", rate(r.TokensPerSecond) + " tokens/s"},
 		[2]string{"memory", memoryText(r.PeakRSSBytes)})
 
@@ -190,7 +200,7 @@ func (a *app) printTrained(cfg *config.Train, r *train.Result) {
 		t.add("validation, before", lossText(*r.EvalLossBefore), perplexity(*r.EvalLossBefore))
 	}
 	if r.EvalLoss != nil {
-		t.add("validation, after", lossText(*r.EvalLoss), perplexity(*r.EvalLoss))
+		t.add(after, lossText(*r.EvalLoss), perplexity(*r.EvalLoss))
 	}
 	t.add("training, last step", lossText(r.TrainLoss), perplexity(r.TrainLoss))
 	fmt.Fprintln(a.stdout)

@@ -24,7 +24,7 @@ const (
 )
 
 // writtenFiles are those that a run writes into its directory besides checkpoints.
-var writtenFiles = []string{adapter.TensorsFile, adapter.ConfigFile, checkpoint.ModelFile, reportFile, cardFile, trainerStateFile}
+var writtenFiles = []string{adapter.TensorsFile, adapter.ConfigFile, checkpoint.ModelFile, ReportFile, cardFile, trainerStateFile}
 
 // output is a run's directory.
 type output struct {

@@ -22,7 +22,8 @@ import (
 	"shira/internal/report"
 )
 
-const reportFile = "report.html"
+// ReportFile is the name of the report in a run's directory.
+const ReportFile = "report.html"
 
 // writeReport writes report.html: what the run has come to so far, in pictures.
 func (t *trainer) writeReport() error {
@@ -39,7 +40,7 @@ func (t *trainer) writeReport() error {
 	}
 	page.Sections = append(page.Sections, layers...)
 	page.Sections = append(page.Sections, t.runSection())
-	return fsx.WriteFile(filepath.Join(t.out.dir, reportFile), page.Write)
+	return fsx.WriteFile(filepath.Join(t.out.dir, ReportFile), page.Write)
 }
 
 // what names the method and the mask.

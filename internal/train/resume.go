@@ -155,13 +155,27 @@ func (t *trainer) resume(s *saved) error {
 	if filepath.Clean(s.dir) == filepath.Clean(t.out.checkpointDir(s.Step)) {
 		t.saved = s.Step
 	}
-	if best := t.keepBest(); best > 0 {
-		if dir := t.out.checkpointDir(best); checkSums(dir) != nil {
-			return fault.New(fault.Environment, dir, "load_best_model_at_end needs the best checkpoint so far, which is not whole or not there").
-				WithHint("copy it there from where the run was")
-		}
+	if err := t.bringBest(s); err != nil {
+		return err
 	}
 	return t.out.restore(s.metrics)
+}
+
+// bringBest copies the checkpoint of the best step so far, where the end will need it, from beside the one that the run goes
+// on from into the output directory.
+func (t *trainer) bringBest(s *saved) error {
+	best := t.keepBest()
+	dir := t.out.checkpointDir(best)
+	if best == 0 || checkSums(dir) == nil {
+		return nil
+	}
+	old := filepath.Join(filepath.Dir(filepath.Clean(s.dir)), filepath.Base(dir))
+	if err := checkSums(old); err != nil {
+		return fault.Wrap(fault.KindOf(err), old, err, "load_best_model_at_end needs the best checkpoint so far")
+	}
+	return fsx.WriteDir(dir, func(into string) error {
+		return fsx.Wrap(os.CopyFS(into, os.DirFS(old)), dir, "copy "+old)
+	}, fsx.Replace(true))
 }
 
 // takeBest puts back the values of the best step.

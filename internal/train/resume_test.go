@@ -302,10 +302,8 @@ func TestUnwritable(t *testing.T) {
 func TestBestModel(t *testing.T) {
 	cfg := resumable(t, "shira", config.Float32)
 	cfg.EvalSteps, cfg.SaveStrategy, cfg.SaveTotalLimit, cfg.MaxSteps = 1, config.StrategyNo, 1, 40
-	cfg.LoadBestModelAtEnd, cfg.LRSchedulerType, cfg.LearningRate = true, "constant", 0.1
-	cfg.NeftuneNoiseAlpha = 0
-	cfg.ValidationFile = "other.jsonl" // of which the training data say less and less
-	write(t, cfg.ValidationFile, `{"text": "zebras! JUMP, quick?"}`)
+	cfg.LoadBestModelAtEnd = true
+	forgetful(t, cfg)
 	res, rec := mustRun(t, cfg)
 	best := rec.evals[1]
 	for _, e := range rec.evals[1:] {
@@ -344,6 +342,36 @@ func TestBestModel(t *testing.T) {
 		t.Errorf("%+v, want %+v", again, res)
 	}
 	sameResults(t, "interrupted", results(t, "stopped"), results(t, "early"))
+}
+
+// forgetful makes cfg a run of which the validation data gain at first, and then lose.
+func forgetful(t *testing.T, cfg *config.Train) {
+	t.Helper()
+	cfg.LRSchedulerType, cfg.LearningRate, cfg.NeftuneNoiseAlpha = "constant", 0.1, 0
+	cfg.ValidationFile = "other.jsonl"
+	write(t, cfg.ValidationFile, `{"text": "zebras! JUMP, quick?"}`)
+}
+
+// TestBestElsewhere goes on in another directory, where the best checkpoint so far is not.
+func TestBestElsewhere(t *testing.T) {
+	cfg := resumable(t, "shira", config.Float32)
+	cfg.LoadBestModelAtEnd, cfg.EvalSteps, cfg.MaxSteps, cfg.SaveSteps, cfg.SaveTotalLimit = true, 1, 40, 40, 0
+	forgetful(t, cfg)
+	res, _ := mustRun(t, cfg)
+	if res.BestStep == res.Steps {
+		t.Fatal("the last step is the best")
+	}
+	next := *cfg
+	next.OutputDir, next.ResumeFromCheckpoint = "next", filepath.Join(cfg.OutputDir, "checkpoint-40")
+	mustRun(t, &next)
+	sameResults(t, "with the best of before", results(t, "next"), results(t, cfg.OutputDir))
+	if err := os.RemoveAll(fmt.Sprintf("%s/checkpoint-%d", cfg.OutputDir, res.BestStep)); err != nil {
+		t.Fatal(err)
+	}
+	next.OutputDir = "third"
+	if _, err := Run(context.Background(), &next, &recorder{}); fault.KindOf(err) != fault.Malformed || !strings.Contains(err.Error(), "needs the best checkpoint") {
+		t.Errorf("without it: %v", err)
+	}
 }
 
 func sameAdapter(t *testing.T, a, b string) {

@@ -59,7 +59,7 @@ func TestAccounts(t *testing.T) {
 			t.Errorf("the card: %s", body)
 		}
 
-		page := read(t, cfg.OutputDir, reportFile)
+		page := read(t, cfg.OutputDir, ReportFile)
 		for _, want := range []string{"Validation loss", "Learning rate", "Gradient norm", "tokens per second", cfg.TrainFile} {
 			if !strings.Contains(page, want) {
 				t.Errorf("the report has no %q", want)

@@ -19,13 +19,15 @@ type switchOptions struct {
 	status  bool
 	recover bool
 	verify  bool
+	bench   bool
+	report  string
 	asJSON  bool
 }
 
 func newSwitchCmd(a *app) *cobra.Command {
 	var o switchOptions
 	cmd := &cobra.Command{
-		Use:   "switch MODEL (--to ADAPTER[@WEIGHT]… | --revert | --status | --verify | --recover)",
+		Use:   "switch MODEL (--to ADAPTER[@WEIGHT]… | --revert | --status | --verify | --recover | --bench A B)",
 		Short: "Change the adapter of a model in place, and back to the bit",
 		Long: `Change the weights of a model in place: to the base with adapters, whatever adapters it
 has, to the bits that ` + "`shira fuse`" + ` gives; or back to the base, to the bit. What the entries
@@ -35,12 +37,14 @@ A switch is complete or has not happened. After a crash, a full disk or a kill a
 time the next switch, or --recover, puts back what was there before; until then other
 commands refuse the model. While a command uses a model it is not switched.
 
-A sparse adapter switches its entries, one of low rank every entry of its weights.`,
+A sparse adapter switches its entries, one of low rank every entry of its weights.
+--bench measures that in memory, between two adapters, and changes no file.`,
 		Args: arguments(1, -1, "one MODEL"),
 		Example: `  shira switch model --to pirate
   shira switch model --to pirate@0.5 --to poet.st
   shira switch model --status
-  shira switch model --revert`,
+  shira switch model --revert
+  shira switch model --bench pirate poet --report switch.html`,
 		Annotations: exits(fault.Malformed, fault.Incompatible, fault.Locked, fault.Unrecoverable, fault.Numerical, fault.Interrupted, fault.Terminated),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.Model = args[0]
@@ -57,6 +61,8 @@ A sparse adapter switches its entries, one of low rank every entry of its weight
 	f.BoolVar(&o.status, "status", false, "say what the model has; change nothing")
 	f.BoolVar(&o.verify, "verify", false, "read everything, and compare with what the last switch wrote and with the base")
 	f.BoolVar(&o.recover, "recover", false, "undo a switch that did not end")
+	f.BoolVar(&o.bench, "bench", false, "measure switches in memory between the two adapters that follow MODEL")
+	f.StringVar(&o.report, "report", "", "write what --bench measured to `FILE.html`, with a picture")
 	f.BoolVar(&o.Force, "force", false, "apply adapters that were trained on another base")
 	f.BoolVar(&o.DryRun, "dry-run", false, "check everything and say what would be done; change nothing")
 	addJSON(cmd, &o.asJSON)
@@ -66,18 +72,22 @@ A sparse adapter switches its entries, one of low rank every entry of its weight
 // complete checks the flags. Arguments after the model are further adapters of --to.
 func (o *switchOptions) complete(more []string) error {
 	actions := 0
-	for _, chosen := range []bool{len(o.to) > 0, o.revert, o.status, o.verify, o.recover} {
+	for _, chosen := range []bool{len(o.to) > 0, o.revert, o.status, o.verify, o.recover, o.bench} {
 		if chosen {
 			actions++
 		}
 	}
 	switch {
 	case actions != 1:
-		return fault.New(fault.Usage, "", "want one of --to ADAPTER, --revert, --status, --verify and --recover").
+		return fault.New(fault.Usage, "", "want one of --to ADAPTER, --revert, --status, --verify, --recover and --bench").
 			WithHint("`shira switch --help` explains them")
-	case len(more) > 0 && len(o.to) == 0:
+	case o.bench && len(more) != 2:
+		return fault.New(fault.Usage, "", "--bench: want a model and two adapters")
+	case o.report != "" && !o.bench:
+		return fault.New(fault.Usage, "", "--report goes with --bench only")
+	case len(more) > 0 && len(o.to) == 0 && !o.bench:
 		return fault.New(fault.Usage, "", "unexpected argument %s: want one MODEL", fault.Quote(more[0]))
-	case (o.DryRun || o.Force) && (o.status || o.verify || o.recover):
+	case o.DryRun && (o.status || o.verify || o.recover || o.bench), o.Force && (o.status || o.verify || o.recover):
 		return fault.New(fault.Usage, "", "--dry-run and --force go with --to and --revert only")
 	}
 	var err error
@@ -93,6 +103,8 @@ func runSwitch(ctx context.Context, a *app, o switchOptions) error {
 		return a.switchVerify(ctx, o)
 	case o.recover:
 		return a.switchRecover(o)
+	case o.bench:
+		return a.switchBench(ctx, o)
 	}
 	var closeBar func()
 	o.Notice = a.log.notice

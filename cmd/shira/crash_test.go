@@ -1,0 +1,362 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"shira/internal/adapter"
+	"shira/internal/checkpoint"
+)
+
+// crashed is a copy of the demo's base that the real program switches, and what its weights may be.
+type crashed struct {
+	t      *testing.T
+	dir    string
+	shira  string
+	model  string
+	to     map[string][]string // arguments that lead to a state, by its name
+	states map[string]string   // SHA-256 of the weights → name
+}
+
+// newCrashed builds the program and makes two sparse adapters and one of low rank, in dir.
+func newCrashed(t *testing.T, dir string) *crashed {
+	t.Helper()
+	if os.Getenv("SHIRA_CRASH") == "" {
+		t.Skip("SHIRA_CRASH is not set: `make crash` runs this")
+	}
+	if runtime.GOOS != "linux" {
+		t.Skip("needs Linux")
+	}
+	c := &crashed{t: t, dir: dir, shira: filepath.Join(dir, "shira"), model: filepath.Join(dir, "model"), states: map[string]string{}}
+	build := exec.Command("go", "build", "-o", c.shira, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	base := filepath.Join("..", "..", "demo", "base")
+	c.check(os.CopyFS(c.model, os.DirFS(base)))
+	c.to = map[string][]string{"base": {"--revert"}}
+	for i, name := range []string{"a", "b", "low"} {
+		path := filepath.Join(dir, name+".st")
+		c.check(randomAdapter(base, path, name == "low", uint64(i)))
+		c.to[name] = []string{"--to", path}
+	}
+	for _, name := range c.names() {
+		if code, out := c.run(name); code != 0 {
+			t.Fatalf("to %s: %d: %s", name, code, out)
+		}
+		c.states[c.sum()] = name
+	}
+	if len(c.states) != 4 {
+		t.Fatalf("%d states", len(c.states))
+	}
+	c.run("base")
+	return c
+}
+
+// randomAdapter writes an adapter for the attention's weights of a model.
+func randomAdapter(base, path string, low bool, seed uint64) error {
+	m, err := checkpoint.OpenModel(base)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	g := rand.New(rand.NewPCG(seed, 1))
+	normal := func(v []float32) {
+		for i := range v {
+			v[i] = float32(0.01 * g.NormFloat64())
+		}
+	}
+	a := &adapter.Adapter{Config: adapter.Config{Method: "shira", Density: 0.01, TargetModules: []string{"q_proj", "v_proj"}}}
+	if low {
+		a.Config = adapter.Config{Method: "lora", R: 2, Alpha: 2, TargetModules: a.Config.TargetModules}
+	}
+	for _, t := range m.Tensors() {
+		module, ok := strings.CutSuffix(t.Name, "_proj.weight")
+		if !ok || !strings.HasSuffix(module, ".q") && !strings.HasSuffix(module, ".v") {
+			continue
+		}
+		out, in := t.Shape[0], t.Shape[1]
+		if low {
+			d := &adapter.LowRank{Name: module + "_proj", Out: out, In: in, R: 2, Alpha: 2, Scale: 1, A: make([]float32, 2*in), B: make([]float32, 2*out)}
+			normal(d.A)
+			normal(d.B)
+			a.Deltas = append(a.Deltas, d)
+			continue
+		}
+		var flat []int64
+		for i := g.Int64N(100); i < int64(out*in); i += 1 + g.Int64N(200) {
+			flat = append(flat, i)
+		}
+		d := adapter.NewSparse(module+"_proj", out, in, flat)
+		normal(d.Values)
+		a.Deltas = append(a.Deltas, d)
+	}
+	return a.SaveFile(path)
+}
+
+func (c *crashed) check(err error) {
+	c.t.Helper()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// names returns the names of the states, sorted.
+func (c *crashed) names() []string {
+	var list []string
+	for name := range c.to {
+		list = append(list, name)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// command is the program on its way to a state.
+func (c *crashed) command(to string) []string {
+	return append([]string{c.shira, "switch", c.model}, c.to[to]...)
+}
+
+// run switches, and returns the exit code.
+func (c *crashed) run(to string) (int, string) { return exitCode(c.command(to)...) }
+
+// exitCode runs a command; one that a signal ended has the code −1.
+func exitCode(args ...string) (int, string) {
+	out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
+	if e, ok := errors.AsType[*exec.ExitError](err); ok {
+		return e.ExitCode(), string(out)
+	}
+	if err != nil {
+		return -2, err.Error()
+	}
+	return 0, string(out)
+}
+
+func (c *crashed) sum() string {
+	c.t.Helper()
+	data, err := os.ReadFile(filepath.Join(c.model, checkpoint.ModelFile))
+	c.check(err)
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// recovered recovers and returns the state, which must be a whole one and the one that is recorded.
+func (c *crashed) recovered(context string) string {
+	c.t.Helper()
+	if code, out := exitCode(c.shira, "switch", c.model, "--recover"); code != 0 {
+		c.t.Fatalf("%s: recovery: %d: %s", context, code, out)
+	}
+	state, ok := c.states[c.sum()]
+	if !ok {
+		c.t.Fatalf("%s: the weights are those of no state", context)
+	}
+	if got := c.recorded(); got != state {
+		c.t.Fatalf("%s: the weights are those of %s, but the record says %s", context, state, got)
+	}
+	return state
+}
+
+// recorded returns the state that the record tells.
+func (c *crashed) recorded() string {
+	c.t.Helper()
+	out, err := exec.Command(c.shira, "switch", c.model, "--status", "--json").Output()
+	c.check(err)
+	var st struct {
+		Applied []struct{ Adapter string }
+	}
+	c.check(json.Unmarshal(out, &st))
+	if len(st.Applied) == 0 {
+		return "base"
+	}
+	return strings.TrimSuffix(filepath.Base(st.Applied[0].Adapter), ".st")
+}
+
+// finish goes back to the base, which must be that of the beginning.
+func (c *crashed) finish() {
+	c.t.Helper()
+	if code, out := c.run("base"); code != 0 || c.states[c.sum()] != "base" {
+		c.t.Errorf("revert: %d: %s", code, out)
+	}
+	entries, err := os.ReadDir(filepath.Join(c.model, ".shira"))
+	if err != nil || len(entries) != 1 {
+		c.t.Errorf(".shira holds %v, %v", entries, err)
+	}
+}
+
+// TestCrashKilled kills the program 200 times at random.
+func TestCrashKilled(t *testing.T) {
+	c := newCrashed(t, t.TempDir())
+	g := rand.New(rand.NewPCG(1, 2))
+	names := c.names()
+	start := time.Now()
+	c.run("a")
+	c.run("low")
+	limit := time.Since(start) / 2
+	state, old, new, hot := "low", 0, 0, 0
+	for i := range 200 {
+		to := names[g.IntN(len(names))]
+		args := c.command(to)
+		cmd := exec.Command(args[0], args[1:]...)
+		c.check(cmd.Start())
+		time.Sleep(time.Duration(g.Int64N(int64(limit))))
+		_ = cmd.Process.Kill()
+		done := cmd.Wait() == nil
+		if left, _ := filepath.Glob(filepath.Join(c.model, ".shira", "*.hot")); len(left) > 0 {
+			hot++
+		}
+		got := c.recovered(fmt.Sprintf("kill %d, from %s to %s", i, state, to))
+		switch {
+		case got == to:
+			new++
+		case got == state && !done:
+			old++
+		default:
+			t.Fatalf("kill %d: from %s to %s is %s", i, state, to, got)
+		}
+		state = got
+	}
+	c.finish()
+	t.Logf("200 kills: %d times the old state, %d times the new one; %d times weights were being written", old, new, hot)
+}
+
+// TestCrashInjected makes every call that changes files fail, in turn: with an I/O error, with a full disk, and by a kill.
+func TestCrashInjected(t *testing.T) {
+	if _, err := exec.LookPath("strace"); err != nil {
+		t.Skip("needs strace")
+	}
+	c := newCrashed(t, t.TempDir())
+	t.Setenv("GOMAXPROCS", "1") // calls are counted for each thread
+	log := filepath.Join(c.dir, "strace")
+	total := 0
+	for _, call := range []string{"pwrite64", "fsync", "fdatasync", "renameat", "unlinkat", "openat", "pread64"} {
+		for _, fault := range []string{"error=EIO", "error=ENOSPC", "signal=KILL"} {
+			n := 0
+			for when, missed := 1, 0; when < 60 && missed < 3; when++ {
+				from, to := "a", []string{"b", "base", "low"}[when%3]
+				if code, out := c.run(from); code != 0 {
+					t.Fatalf("to %s: %d: %s", from, code, out)
+				}
+				args := append([]string{"strace", "-f", "-qq", "-o", log, "-e", "trace=" + call,
+					"-e", fmt.Sprintf("inject=%s:%s:when=%d", call, fault, when)}, c.command(to)...)
+				code, out := exitCode(args...)
+				text, err := os.ReadFile(log)
+				c.check(err)
+				if !strings.Contains(string(text), "INJECTED") && !strings.Contains(string(text), "killed by SIGKILL") {
+					missed++
+					c.recovered("no fault")
+					continue
+				}
+				n, missed = n+1, 0
+				context := fmt.Sprintf("%s of the %d. %s, from %s to %s, exit code %d", fault, when, call, from, to, code)
+				got := c.recovered(context)
+				if got != from && got != to || code == 0 && got != to {
+					t.Errorf("%s: %s", context, got)
+				}
+				if code > 7 || code == 1 || code == 2 {
+					t.Errorf("%s: %s", context, out)
+				}
+			}
+			t.Logf("%-9s %-12s %3d times", call, fault, n)
+			total += n
+		}
+	}
+	c.finish()
+	t.Logf("%d faults", total)
+	if total < 50 {
+		t.Errorf("only %d faults", total)
+	}
+}
+
+// TestCrashTogether switches from several processes at once, while others read: each reader sees a whole state, or is told
+// to wait.
+func TestCrashTogether(t *testing.T) {
+	c := newCrashed(t, t.TempDir())
+	fingerprints := map[string]string{}
+	fingerprint := func() (int, string) {
+		out, err := exec.Command(c.shira, "inspect", c.model, "--json").Output()
+		if e, ok := errors.AsType[*exec.ExitError](err); ok {
+			return e.ExitCode(), ""
+		}
+		var o struct{ Fingerprint string }
+		if err := json.Unmarshal(out, &o); err != nil {
+			return -1, err.Error()
+		}
+		return 0, o.Fingerprint
+	}
+	for _, name := range c.names() {
+		c.run(name)
+		_, f := fingerprint()
+		fingerprints[f] = name
+	}
+	var mu sync.Mutex
+	codes := map[string]int{}
+	count := func(what string, code int) {
+		mu.Lock()
+		defer mu.Unlock()
+		codes[fmt.Sprintf("%s: exit code %d", what, code)]++
+		if code != 0 && code != 6 {
+			t.Errorf("%s: exit code %d", what, code)
+		}
+	}
+	var group sync.WaitGroup
+	for worker := range 4 {
+		group.Go(func() {
+			g := rand.New(rand.NewPCG(uint64(worker), 3))
+			for range 25 {
+				if worker%2 == 0 {
+					code, _ := c.run(c.names()[g.IntN(4)])
+					count("switch", code)
+					continue
+				}
+				code, f := fingerprint()
+				count("read", code)
+				if _, whole := fingerprints[f]; code == 0 && !whole {
+					t.Errorf("a reader saw a mixture: %s", f)
+				}
+			}
+		})
+	}
+	group.Wait()
+	c.recovered("together")
+	c.finish()
+	t.Log(codes)
+}
+
+// TestCrashNoRoom switches on a small file system that is full, and on one that is read-only: nothing changes.
+func TestCrashNoRoom(t *testing.T) {
+	dir := t.TempDir()
+	newCrashed(t, dir)
+	if out, err := exec.Command("unshare", "-rm", "true").CombinedOutput(); err != nil {
+		t.Skipf("no namespaces here: %s", out)
+	}
+	for _, setup := range []string{
+		"dd if=/dev/zero of=fill bs=4k 2>/dev/null || true",
+		"dd if=/dev/zero of=fill bs=4k 2>/dev/null || truncate -s -16k fill",
+		"mount -o remount,ro .",
+	} {
+		script := fmt.Sprintf(`set -e; mkdir -p %[1]s/small; mount -t tmpfs -o size=64m none %[1]s/small; cd %[1]s/small
+			cp -r %[1]s/model .; cp %[1]s/*.st .; before=$(sha256sum model/*); %[2]s
+			code=0; %[1]s/shira switch model --to low.st || code=$?
+			[ "$(sha256sum model/*)" = "$before" ] || { echo changed; exit 99; }
+			[ -z "$(ls model/.shira | grep -v lock)" ] || { echo left behind; exit 98; }
+			exit $code`, dir, setup)
+		code, out := exitCode("unshare", "-rm", "sh", "-c", script)
+		if code != 5 {
+			t.Errorf("%s: exit code %d: %s", setup, code, out)
+		}
+		t.Logf("%s: %s", setup, strings.TrimSpace(out))
+	}
+}

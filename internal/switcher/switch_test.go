@@ -1,0 +1,299 @@
+package switcher
+
+import (
+	"bytes"
+	"context"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"shira/internal/adapter"
+	"shira/internal/checkpoint"
+	"shira/internal/fault"
+	"shira/internal/fuse"
+)
+
+// model is a small base of two files in a directory, and adapters of all kinds.
+type model struct {
+	t        *testing.T
+	dir      string
+	base     string
+	adapters []string
+}
+
+var modules = []string{"model.layers.0.q_proj", "model.layers.1.q_proj", "model.layers.1.v_proj"}
+
+const rows, cols = 23, 37
+
+func newModel(t *testing.T, dtype checkpoint.DType) *model {
+	t.Helper()
+	m := &model{t: t, dir: t.TempDir()}
+	m.base = m.path("base")
+	must(t, os.Mkdir(m.base, 0o755))
+	rng := rand.New(rand.NewPCG(5, 6))
+	normal := func(n int, scale float64) []float32 {
+		v := make([]float32, n)
+		for i := range v {
+			v[i] = float32(scale * rng.NormFloat64())
+		}
+		return v
+	}
+	where := map[string]string{}
+	for i, shard := range []string{"model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"} {
+		entries := []checkpoint.Entry{checkpoint.Float32Entry([]string{"odd", "norm"}[i], dtype, []int{3}, normal(3, 1))}
+		for _, name := range modules[2*i : min(2*i+2, len(modules))] {
+			entries = append(entries, checkpoint.Float32Entry(name+".weight", dtype, []int{rows, cols}, normal(rows*cols, 1)))
+		}
+		for _, e := range entries {
+			where[e.Name] = shard
+		}
+		must(t, checkpoint.Write(filepath.Join(m.base, shard), entries, map[string]string{"format": "pt"}))
+	}
+	must(t, checkpoint.WriteIndex(filepath.Join(m.base, checkpoint.IndexFile), where, 0))
+
+	sparse := func(name string, k int) *adapter.Sparse {
+		flat := rng.Perm(rows * cols)[:k]
+		slices.Sort(flat)
+		list := make([]int64, k)
+		for i, f := range flat {
+			list[i] = int64(f)
+		}
+		d := adapter.NewSparse(name, rows, cols, list)
+		copy(d.Values, normal(k, 0.1))
+		return d
+	}
+	lowRank := func(name string, magnitude bool) *adapter.LowRank {
+		d := &adapter.LowRank{Name: name, Out: rows, In: cols, R: 2, A: normal(2*cols, 0.2), B: normal(2*rows, 0.2), Alpha: 4, Scale: 2}
+		if magnitude {
+			d.Magnitude = normal(rows, 3)
+		}
+		return d
+	}
+	add := func(method string, deltas ...adapter.Delta) {
+		a := &adapter.Adapter{Config: adapter.Config{Method: method, R: 2, Alpha: 4, TargetModules: []string{"q_proj", "v_proj"}}, Deltas: deltas}
+		if method == "shira" || method == "shira-dora" {
+			a.Config = adapter.Config{Method: method, Density: 0.05, Mask: "rand", TargetModules: []string{"q_proj", "v_proj"}}
+		}
+		path := m.path(method + string(rune('a'+len(m.adapters))) + ".st")
+		must(t, a.SaveFile(path))
+		m.adapters = append(m.adapters, path)
+	}
+	add("shira", sparse(modules[0], 40), sparse(modules[1], 1))
+	add("shira", sparse(modules[0], 60), sparse(modules[2], 30))
+	add("lora", lowRank(modules[0], false), lowRank(modules[2], false))
+	add("dora", lowRank(modules[1], true))
+	add("shira-dora", &adapter.ShiraDora{S: sparse(modules[2], 20), Magnitude: normal(rows, 3)})
+	return m
+}
+
+func (m *model) path(name string) string { return filepath.Join(m.dir, name) }
+
+// copy makes another directory of the base.
+func (m *model) copy(name string) string {
+	must(m.t, os.CopyFS(m.path(name), os.DirFS(m.base)))
+	return m.path(name)
+}
+
+// data returns the bytes of all tensors.
+func (m *model) data(path string) map[string][]byte {
+	m.t.Helper()
+	c, err := checkpoint.OpenModel(path)
+	must(m.t, err)
+	defer c.Close()
+	all := map[string][]byte{}
+	for _, t := range c.Tensors() {
+		all[t.Name] = bytes.Clone(t.Data())
+	}
+	return all
+}
+
+// wantBase checks that the files are the base's.
+func (m *model) wantBase(path string) {
+	m.t.Helper()
+	for _, name := range []string{"model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"} {
+		want, err := os.ReadFile(filepath.Join(m.base, name))
+		must(m.t, err)
+		if got, err := os.ReadFile(filepath.Join(path, name)); err != nil || !bytes.Equal(got, want) {
+			m.t.Errorf("%s is not the base's, %v", name, err)
+		}
+	}
+}
+
+// TestSwitchIsFusion goes from state to state at random: each has the bits of a fusion, and the base comes back.
+func TestSwitchIsFusion(t *testing.T) {
+	for _, dtype := range []checkpoint.DType{checkpoint.F64, checkpoint.F32, checkpoint.F16, checkpoint.BF16} {
+		t.Run(dtype.String(), func(t *testing.T) {
+			m := newModel(t, dtype)
+			path := m.copy("model")
+			rng := rand.New(rand.NewPCG(7, 8))
+			for step := range 14 {
+				var refs []adapter.Ref
+				for _, i := range rng.Perm(len(m.adapters))[:rng.IntN(3)] {
+					refs = append(refs, adapter.Ref{Path: m.adapters[i], Weight: []float64{1, 1, 0.3, -2, 0}[rng.IntN(5)]})
+				}
+				r, err := Switch(context.Background(), Options{Model: path, Adapters: refs})
+				must(t, err)
+				if len(r.Applied) != len(refs) || r.Entries != r.Live && r.Previous == nil {
+					t.Errorf("step %d: %+v", step, r)
+				}
+				if len(refs) == 0 {
+					m.wantBase(path)
+					continue
+				}
+				fused := m.path("fused")
+				_, err = fuse.Run(context.Background(), fuse.Options{Base: m.base, Adapters: fuse.Sources(refs), Out: fused, Force: true})
+				must(t, err)
+				want := m.data(fused)
+				for name, got := range m.data(path) {
+					if !bytes.Equal(got, want[name]) {
+						t.Errorf("step %d, %v: %s is not what fusing gives", step, refs, name)
+					}
+				}
+				c, err := Verify(context.Background(), path)
+				if err != nil || c.Base != c.Expected || c.Entries != r.Live {
+					t.Errorf("step %d: verify: %+v, %v", step, c, err)
+				}
+			}
+			_, err := Switch(context.Background(), Options{Model: path})
+			must(t, err)
+			m.wantBase(path)
+			if names, err := os.ReadDir(filepath.Join(path, ".shira")); err != nil || len(names) != 1 {
+				t.Errorf("after a revert .shira holds %v, %v", names, err)
+			}
+		})
+	}
+}
+
+// TestThousandSwitches: no error adds up, and no journal grows.
+func TestThousandSwitches(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	w := newToy(rng)
+	f := w.disk()
+	sizes := map[[2]int]int{}
+	last := 0
+	for step := range 1000 {
+		i := 1 + step%(len(w.changes)-1)
+		must(t, w.to(f, i))
+		if got, err := w.holds(f); err != nil || got != i {
+			t.Fatalf("step %d: state %d, %v", step, got, err)
+		}
+		for _, name := range f.Names() {
+			if !strings.Contains(name, "applied") {
+				continue
+			}
+			// The number of switches takes more digits with time.
+			if size := len(f.Get(name)); step < 10 {
+				sizes[[2]int{last, i}] = size
+			} else if size > sizes[[2]int{last, i}]+4 {
+				t.Fatalf("step %d: the journal has %d bytes, at first it had %d", step, size, sizes[[2]int{last, i}])
+			}
+		}
+		last = i
+	}
+	must(t, w.to(f, 0))
+	for name := range w.base {
+		if !bytes.Equal(f.Get(name), w.base[name]) {
+			t.Errorf("%s is not the base's", name)
+		}
+	}
+}
+
+// TestNotFinite: a sum that the type cannot hold is found before anything is written.
+func TestNotFinite(t *testing.T) {
+	m := newModel(t, checkpoint.F16)
+	path := m.copy("model")
+	_, err := Switch(context.Background(), Options{Model: path, Adapters: []adapter.Ref{{Path: m.adapters[1], Weight: 1e7}}})
+	if fault.KindOf(err) != fault.Numerical || !strings.Contains(err.Error(), "would not be finite in F16") {
+		t.Errorf("%v", err)
+	}
+	m.wantBase(path)
+	if n, err := os.ReadDir(filepath.Join(path, ".shira")); err != nil || len(n) != 1 {
+		t.Errorf(".shira holds %v, %v", n, err)
+	}
+}
+
+// TestCanceled: a switch that is canceled at any block leaves what was there.
+func TestCanceled(t *testing.T) {
+	m := newModel(t, checkpoint.BF16)
+	path := m.copy("model")
+	must(t, second(Switch(context.Background(), Options{Model: path, Adapters: []adapter.Ref{{Path: m.adapters[0], Weight: 1}}})))
+	before := m.data(path)
+	cause := fault.New(fault.Terminated, "", "terminated")
+	for n := 0; ; n++ {
+		ctx, cancel := context.WithCancelCause(context.Background())
+		calls := 0
+		tell := func(int64, int64) {
+			if calls++; calls > n {
+				cancel(cause)
+			}
+		}
+		if n == 0 {
+			cancel(cause)
+		}
+		_, err := Switch(ctx, Options{Model: path, Adapters: []adapter.Ref{{Path: m.adapters[2], Weight: 1}}, Progress: tell})
+		if err == nil {
+			if n < 4 {
+				t.Errorf("only %d calls", n)
+			}
+			break
+		}
+		if fault.KindOf(err) != fault.Terminated {
+			t.Fatal(err)
+		}
+		for name, got := range m.data(path) {
+			if !bytes.Equal(got, before[name]) {
+				t.Errorf("canceled after %d calls: %s has changed", n, name)
+			}
+		}
+		must(t, second(Verify(context.Background(), path)))
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+// TestInUse: a model that is open is not switched, and one that is being switched is not opened.
+func TestInUse(t *testing.T) {
+	m := newModel(t, checkpoint.BF16)
+	path := m.copy("model")
+	to := Options{Model: path, Adapters: []adapter.Ref{{Path: m.adapters[0], Weight: 1}}}
+	reader, err := checkpoint.OpenModel(path)
+	must(t, err)
+	if _, err := Switch(context.Background(), to); fault.KindOf(err) != fault.Locked {
+		t.Errorf("with a reader: %v", err)
+	}
+	reader.Close()
+	opened := false
+	to.Progress = func(int64, int64) {
+		opened = true
+		if _, err := checkpoint.OpenModel(path); fault.KindOf(err) != fault.Locked {
+			t.Errorf("during a switch: %v", err)
+		}
+		if _, err := Switch(context.Background(), Options{Model: path}); fault.KindOf(err) != fault.Locked {
+			t.Errorf("a second switch: %v", err)
+		}
+	}
+	must(t, second(Switch(context.Background(), to)))
+	if !opened {
+		t.Error("never asked")
+	}
+}
+
+// TestShard: one file of several is refused.
+func TestShard(t *testing.T) {
+	m := newModel(t, checkpoint.BF16)
+	path := filepath.Join(m.copy("model"), "model-00001-of-00002.safetensors")
+	_, err := Switch(context.Background(), Options{Model: path, Adapters: []adapter.Ref{{Path: m.adapters[3], Weight: 1}}})
+	if fault.KindOf(err) != fault.Incompatible || !strings.Contains(err.Error(), "one of the 2 files") {
+		t.Errorf("%v", err)
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -232,51 +232,115 @@ func TestCrashKilled(t *testing.T) {
 	t.Logf("200 kills: %d times the old state, %d times the new one; %d times weights were being written", old, new, hot)
 }
 
-// TestCrashInjected makes every call that changes files fail, in turn: with an I/O error, with a full disk, and by a kill.
-func TestCrashInjected(t *testing.T) {
+// inject runs commands with a fault in each call of the given kinds in turn: an I/O error, a full disk, a kill. before makes
+// ready and returns a command; after looks at what it left. It returns how many faults there were.
+func (c *crashed) inject(calls []string, before func(when int) []string, after func(context string, code int, killed bool, out string)) int {
+	c.t.Helper()
 	if _, err := exec.LookPath("strace"); err != nil {
-		t.Skip("needs strace")
+		c.t.Skip("needs strace")
 	}
-	c := newCrashed(t, t.TempDir())
-	t.Setenv("GOMAXPROCS", "1") // calls are counted for each thread
+	c.t.Setenv("GOMAXPROCS", "1") // calls are counted for each thread
 	log := filepath.Join(c.dir, "strace")
 	total := 0
-	for _, call := range []string{"pwrite64", "fsync", "fdatasync", "renameat", "unlinkat", "openat", "pread64"} {
+	for _, call := range calls {
 		for _, fault := range []string{"error=EIO", "error=ENOSPC", "signal=KILL"} {
 			n := 0
 			for when, missed := 1, 0; when < 60 && missed < 3; when++ {
-				from, to := "a", []string{"b", "base", "low"}[when%3]
-				if code, out := c.run(from); code != 0 {
-					t.Fatalf("to %s: %d: %s", from, code, out)
-				}
-				args := append([]string{"strace", "-f", "-qq", "-o", log, "-e", "trace=" + call,
-					"-e", fmt.Sprintf("inject=%s:%s:when=%d", call, fault, when)}, c.command(to)...)
-				code, out := exitCode(args...)
+				command := before(when)
+				code, out := exitCode(append([]string{"strace", "-f", "-qq", "-o", log, "-e", "trace=" + call,
+					"-e", fmt.Sprintf("inject=%s:%s:when=%d", call, fault, when)}, command...)...)
 				text, err := os.ReadFile(log)
 				c.check(err)
-				if !strings.Contains(string(text), "INJECTED") && !strings.Contains(string(text), "killed by SIGKILL") {
-					missed++
-					c.recovered("no fault")
-					continue
+				killed := strings.Contains(string(text), "killed by SIGKILL")
+				if missed++; killed || strings.Contains(string(text), "INJECTED") {
+					n, missed = n+1, 0
 				}
-				n, missed = n+1, 0
-				context := fmt.Sprintf("%s of the %d. %s, from %s to %s, exit code %d", fault, when, call, from, to, code)
-				got := c.recovered(context)
-				if got != from && got != to || code == 0 && got != to {
-					t.Errorf("%s: %s", context, got)
-				}
-				if code > 7 || code == 1 || code == 2 {
-					t.Errorf("%s: %s", context, out)
-				}
+				after(fmt.Sprintf("%s of the %d. %s, exit code %d", fault, when, call, code), code, killed, out)
 			}
-			t.Logf("%-9s %-12s %3d times", call, fault, n)
+			c.t.Logf("%-15s %-12s %3d times", call, fault, n)
 			total += n
 		}
 	}
+	return total
+}
+
+// TestCrashInjected makes every call of a switch that reads or changes files fail.
+func TestCrashInjected(t *testing.T) {
+	c := newCrashed(t, t.TempDir())
+	from, to := "a", ""
+	before := func(when int) []string {
+		if code, out := c.run(from); code != 0 {
+			t.Fatalf("to %s: %d: %s", from, code, out)
+		}
+		to = []string{"b", "base", "low"}[when%3]
+		return c.command(to)
+	}
+	after := func(context string, code int, killed bool, out string) {
+		got := c.recovered(context)
+		if got != from && got != to || code == 0 && got != to {
+			t.Errorf("%s: from %s to %s is %s", context, from, to, got)
+		}
+		if !killed && code != 0 && code != 5 {
+			t.Errorf("%s: %s", context, out)
+		}
+	}
+	n := c.inject([]string{"pwrite64", "fsync", "fdatasync", "renameat", "unlinkat", "openat", "pread64"}, before, after)
 	c.finish()
-	t.Logf("%d faults", total)
-	if total < 50 {
-		t.Errorf("only %d faults", total)
+	t.Logf("%d faults", n)
+	if n < 100 {
+		t.Errorf("only %d faults", n)
+	}
+}
+
+// TestCrashSaves does that to the saving of a fused model over an older one: what is there is always one of them, whole, and
+// nothing is left beside it but by a kill.
+func TestCrashSaves(t *testing.T) {
+	c := newCrashed(t, t.TempDir())
+	out := filepath.Join(c.dir, "fused")
+	fuse := func(adapter string) []string {
+		return []string{c.shira, "fuse", c.model, filepath.Join(c.dir, adapter+".st"), "-o", out, "--force"}
+	}
+	digest := func() string {
+		code, text := exitCode("sh", "-c", "cd "+out+" && sha256sum *")
+		if code != 0 {
+			return text
+		}
+		return text
+	}
+	whole := map[string]string{}
+	for _, name := range []string{"a", "b"} {
+		if code, text := exitCode(fuse(name)...); code != 0 {
+			t.Fatal(text)
+		}
+		whole[digest()] = name
+	}
+	before := func(int) []string {
+		if code, text := exitCode(fuse("a")...); code != 0 {
+			t.Fatal(text)
+		}
+		return fuse("b")
+	}
+	after := func(context string, code int, killed bool, text string) {
+		got := whole[digest()]
+		if got == "" || code == 0 && got != "b" {
+			t.Errorf("%s: what is there is %q of %d", context, got, len(whole))
+		}
+		if !killed && code != 0 && code != 5 {
+			t.Errorf("%s: %s", context, text)
+		}
+		left, err := filepath.Glob(out + ".tmp-*")
+		c.check(err)
+		if len(left) > 0 && !killed && code != 0 {
+			t.Logf("%s: left behind: %v", context, left)
+		}
+		for _, path := range left {
+			c.check(os.RemoveAll(path))
+		}
+	}
+	n := c.inject([]string{"write", "pwrite64", "copy_file_range", "fsync", "fdatasync", "renameat2", "ftruncate", "mkdirat"}, before, after)
+	t.Logf("%d faults", n)
+	if n < 20 {
+		t.Errorf("only %d faults", n)
 	}
 }
 

@@ -15,6 +15,8 @@ import (
 const (
 	paperLayer = "13 to 16"   // of one weight of 4096×4096
 	paperModel = "4.7 to 5.7" // of a whole model
+
+	paperLayerHigh, paperModelHigh = 16, 5.7
 )
 
 func (a *app) switchBench(ctx context.Context, o switchOptions) error {
@@ -64,7 +66,7 @@ func benchRows(b *switcher.Bench) [][]string {
 		if l.Size == 4096 {
 			paper = paperLayer + "×"
 		}
-		list = append(list, []string{fmt.Sprintf("one weight, %d×%d %s", l.Size, l.Size, l.DType), commas(int64(l.Entries)),
+		list = append(list, []string{fmt.Sprintf("%d×%d %s", l.Size, l.Size, l.DType), commas(int64(l.Entries)),
 			duration(l.Scatter), duration(l.Refuse), ratioText(l.Ratio), paper})
 	}
 	w := b.Whole
@@ -72,7 +74,7 @@ func benchRows(b *switcher.Bench) [][]string {
 	if w.Dense {
 		entries = "all"
 	}
-	return append(list, []string{fmt.Sprintf("the model's %s", plural(w.Tensors, "weight")), entries,
+	return append(list, []string{fmt.Sprintf("model, %s", plural(w.Tensors, "weight")), entries,
 		duration(w.Switch), duration(w.Refuse), ratioText(w.Ratio), paperModel + "×"})
 }
 
@@ -97,28 +99,29 @@ with kernels for %s. Switches of files are measured by the command itself.`,
 
 // benchPage shows the same as a page.
 func benchPage(b *switcher.Bench) *report.Page {
-	ratios := report.Bars{Title: "How many times faster than fusing low rank", Note: "ratio of times; in the paper " + paperLayer +
-		" for 4096×4096 and " + paperModel + " for a model"}
-	times := report.Bars{Title: "Time of a switch", Note: "milliseconds"}
-	for i, row := range benchRows(b) {
-		ratio, seconds := b.Whole.Ratio, b.Whole.Switch
-		colour := 1
-		if i < len(b.Layers) {
-			ratio, seconds, colour = b.Layers[i].Ratio, b.Layers[i].Scatter, 0
-		}
-		ratios.Rows = append(ratios.Rows, report.Bar{Name: row[0], Value: ratio, Text: row[4], Colour: colour})
-		times.Rows = append(times.Rows, report.Bar{Name: row[0], Value: 1e3 * seconds, Text: row[2], Colour: colour})
+	ratios := report.Bars{Title: "How many times faster than fusing low rank", Note: "ratio of times"}
+	rows := benchRows(b)
+	for i, l := range b.Layers {
+		ratios.Rows = append(ratios.Rows, report.Bar{Name: rows[i][0], Value: l.Ratio, Text: rows[i][4]})
 	}
+	ratios.Rows = append(ratios.Rows,
+		report.Bar{Name: "paper, 4096×4096", Value: paperLayerHigh, Text: paperLayer + "×", Colour: 2},
+		report.Bar{Name: "the model", Value: b.Whole.Ratio, Text: ratioText(b.Whole.Ratio), Colour: 1},
+		report.Bar{Name: "paper, a model", Value: paperModelHigh, Text: paperModel + "×", Colour: 2})
+	times := report.Bars{Title: "The model's " + plural(b.Whole.Tensors, "weight"), Note: "time; " + byteSize(b.Whole.Bytes) + " in memory", Rows: []report.Bar{
+		{Name: "switch", Value: b.Whole.Switch, Text: duration(b.Whole.Switch), Colour: 1},
+		{Name: "fuse low rank", Value: b.Whole.Refuse, Text: duration(b.Whole.Refuse), Colour: 3},
+	}}
 	return &report.Page{
 		Title: "Switching adapters in memory", Subtitle: b.Model,
 		Facts: []report.Fact{
-			{Name: "A switch of the model", Value: duration(b.Whole.Switch), Note: commas(b.Whole.Entries) + " entries"},
+			{Name: "Switch", Value: duration(b.Whole.Switch), Note: rows[len(rows)-1][1] + " entries"},
 			{Name: "Fusing low rank", Value: duration(b.Whole.Refuse), Note: byteSize(b.Whole.Bytes) + " of weights"},
 			{Name: "Ratio", Value: ratioText(b.Whole.Ratio), Note: "in the paper " + paperModel + "×"},
 		},
 		Sections: []report.Section{{
 			Title: "Switch and fusion", Note: benchNote(b),
-			Figures: []report.Figure{ratios, times, report.Table{Head: benchHead, Rows: benchRows(b), Wide: true}},
+			Figures: []report.Figure{ratios, times, report.Table{Head: benchHead, Rows: rows, Wide: true}},
 		}},
 	}
 }

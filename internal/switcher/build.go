@@ -153,7 +153,7 @@ func (b *builder) check(w *block, t *tensor) error {
 	}
 	now := w.window
 	if !w.was.run {
-		w.now = gather(w.now[:0], w.window, w.low, w.was.keys, t.size)
+		w.now = gather(w.now, w.window, w.low, w.was.keys, t.size)
 		now = w.now
 	}
 	if crc32.Checksum(now, castagnoli) != w.was.after {
@@ -206,7 +206,7 @@ func (w *block) collect(size int) {
 	case o.run:
 		o.before = w.window
 	default:
-		o.buf = gather(o.buf[:0], w.window, w.low, o.keys, size)
+		o.buf = gather(o.buf, w.window, w.low, o.keys, size)
 		o.before = o.buf
 	}
 	switch {

@@ -85,7 +85,7 @@ func (j *journal) compare(files []io.ReaderAt, workers int) (entries int64, err 
 		}
 		now := w.window
 		if !w.run {
-			w.live = gather(w.live[:0], w.window, low, w.keys, t.size)
+			w.live = gather(w.live, w.window, low, w.keys, t.size)
 			now = w.live
 		}
 		if crc32.Checksum(now, castagnoli) != w.after {

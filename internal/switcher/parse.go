@@ -262,9 +262,17 @@ func (s *segment) readGaps(gaps []byte, block int) string {
 	s.keys = slices.Grow(s.keys, s.n)
 	index := int64(-1)
 	for i := range s.n {
-		v, k := binary.Uvarint(gaps)
-		if k <= 0 {
-			return "an index is cut short"
+		var v uint64
+		k := 1
+		switch { // nearly all take one byte or two
+		case len(gaps) > 0 && gaps[0] < 0x80:
+			v = uint64(gaps[0])
+		case len(gaps) > 1 && gaps[1] < 0x80:
+			v, k = uint64(gaps[0]&0x7f)|uint64(gaps[1])<<7, 2
+		default:
+			if v, k = binary.Uvarint(gaps); k <= 0 {
+				return "an index is cut short"
+			}
 		}
 		gaps = gaps[k:]
 		gap := int64(v >> 1)

@@ -83,17 +83,22 @@ func scatter(block []byte, keys []uint32, low, size int, values []byte) {
 	}
 }
 
-// gather appends the elements of block that keys name, counted from element low.
+// gather returns the elements of block that keys name, counted from element low, in the memory of dst where that suffices.
 func gather(dst, block []byte, low int, keys []uint32, size int) []byte {
-	for _, key := range keys {
-		i := (int(key>>1) - low) * size
-		switch size {
-		case 2:
-			dst = append(dst, block[i], block[i+1])
-		case 4:
-			dst = binary.LittleEndian.AppendUint32(dst, binary.LittleEndian.Uint32(block[i:]))
-		default:
-			dst = binary.LittleEndian.AppendUint64(dst, binary.LittleEndian.Uint64(block[i:]))
+	n := len(keys) * size
+	dst = slices.Grow(dst[:0], n)[:n]
+	switch size {
+	case 2:
+		for k, key := range keys {
+			binary.LittleEndian.PutUint16(dst[2*k:], binary.LittleEndian.Uint16(block[2*(int(key>>1)-low):]))
+		}
+	case 4:
+		for k, key := range keys {
+			binary.LittleEndian.PutUint32(dst[4*k:], binary.LittleEndian.Uint32(block[4*(int(key>>1)-low):]))
+		}
+	default:
+		for k, key := range keys {
+			binary.LittleEndian.PutUint64(dst[8*k:], binary.LittleEndian.Uint64(block[8*(int(key>>1)-low):]))
 		}
 	}
 	return dst

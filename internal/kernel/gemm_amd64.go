@@ -7,13 +7,14 @@ func gemmTiles(m, n, k int, a matrix, b []float32, ldb int, c []float32, ldc int
 		gemmGo(m, n, k, a, b, ldb, c, ldc, acc)
 	case active >= isAVX512 && n == Block:
 		gemmAVX512(m, k, a, &b[0], ldb, c, ldc, acc)
+	case active >= isAVX512 && n == Block/2:
+		gemmNarrow(m, k, a, &b[0], ldb, c, ldc, acc)
 	default:
 		gemm16(m, n, k, a, b, ldb, c, ldc, acc)
 	}
 }
 
-// gemmAVX512 has tiles of 12 × 32. For 16 columns alone it would load a value of A for each product; the tiles of AVX2
-// are faster there.
+// gemmAVX512 has tiles of 12 × 32.
 func gemmAVX512(m, k int, a matrix, b *float32, ldb int, c []float32, ldc int, acc bool) {
 	for i := 0; i < m; {
 		a0, c0 := &a.data[i*a.rs], &c[i*ldc]
@@ -32,6 +33,30 @@ func gemmAVX512(m, k int, a matrix, b *float32, ldb int, c []float32, ldc int, a
 			i += 2
 		default:
 			gemm1x32AVX512(k, a0, a.rs, a.ps, b, ldb, c0, ldc, acc)
+			i++
+		}
+	}
+}
+
+// gemmNarrow has tiles of 12 × 16.
+func gemmNarrow(m, k int, a matrix, b *float32, ldb int, c []float32, ldc int, acc bool) {
+	for i := 0; i < m; {
+		a0, c0 := &a.data[i*a.rs], &c[i*ldc]
+		switch rows := m - i; {
+		case rows >= 12:
+			gemm12x16AVX512(k, a0, a.rs, a.ps, b, ldb, c0, ldc, acc)
+			i += 12
+		case rows >= 8:
+			gemm8x16AVX512(k, a0, a.rs, a.ps, b, ldb, c0, ldc, acc)
+			i += 8
+		case rows >= 4:
+			gemm4x16AVX512(k, a0, a.rs, a.ps, b, ldb, c0, ldc, acc)
+			i += 4
+		case rows >= 2:
+			gemm2x16AVX512(k, a0, a.rs, a.ps, b, ldb, c0, ldc, acc)
+			i += 2
+		default:
+			gemm1x16AVX512(k, a0, a.rs, a.ps, b, ldb, c0, ldc, acc)
 			i++
 		}
 	}

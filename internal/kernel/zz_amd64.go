@@ -99,16 +99,31 @@ func interleaveAVX512(low, high []uint16, y []pair)
 func gemm12x32AVX512(k int, a *float32, rs, ps int, b *float32, ldb int, c *float32, ldc int, acc bool)
 
 //go:noescape
+func gemm12x16AVX512(k int, a *float32, rs, ps int, b *float32, ldb int, c *float32, ldc int, acc bool)
+
+//go:noescape
 func gemm8x32AVX512(k int, a *float32, rs, ps int, b *float32, ldb int, c *float32, ldc int, acc bool)
+
+//go:noescape
+func gemm8x16AVX512(k int, a *float32, rs, ps int, b *float32, ldb int, c *float32, ldc int, acc bool)
 
 //go:noescape
 func gemm4x32AVX512(k int, a *float32, rs, ps int, b *float32, ldb int, c *float32, ldc int, acc bool)
 
 //go:noescape
+func gemm4x16AVX512(k int, a *float32, rs, ps int, b *float32, ldb int, c *float32, ldc int, acc bool)
+
+//go:noescape
 func gemm2x32AVX512(k int, a *float32, rs, ps int, b *float32, ldb int, c *float32, ldc int, acc bool)
 
 //go:noescape
+func gemm2x16AVX512(k int, a *float32, rs, ps int, b *float32, ldb int, c *float32, ldc int, acc bool)
+
+//go:noescape
 func gemm1x32AVX512(k int, a *float32, rs, ps int, b *float32, ldb int, c *float32, ldc int, acc bool)
+
+//go:noescape
+func gemm1x16AVX512(k int, a *float32, rs, ps int, b *float32, ldb int, c *float32, ldc int, acc bool)
 
 //go:noescape
 func sddmm4AVX512(rows int, ptr *int, cols *int32, dy *float32, dyStep int, x *float32, xStep int, ds *float32)

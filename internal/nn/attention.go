@@ -201,9 +201,9 @@ func (a *attention) loadKV(s *scratch, qkv kernel.Tensor, start, length, kv int)
 		for f := range d {
 			copy(k[f*n*blk+b*blk:][:blk], tile[f*blk:])
 		}
-		load(qkv.Band((a.h.Query+a.h.KV+kv)*d, d), start+b*blk, count, tile)
+		values := view(qkv.Band((a.h.Query+a.h.KV+kv)*d, d), start+b*blk, count, &s.q)
 		for f := range d {
-			copy(v[f*n*blk+b*blk:][:blk], tile[f*blk:])
+			copy(v[f*n*blk+b*blk:][:blk], values[f*blk:])
 		}
 	}
 }
@@ -232,6 +232,15 @@ func (a *attention) scores(s *scratch, b, length, ld int) int {
 		copy(p[j*blk:][:j-b*blk], minusInf[:])
 	}
 	return keys
+}
+
+// view returns tokens [first, first+count) of x, rows × 32: where they lie, if they are a block of x, else copied to tile.
+func view(x kernel.Tensor, first, count int, tile *[]float32) []float32 {
+	if first%blk == 0 && count == blk {
+		return x.Blk(first / blk)
+	}
+	load(x, first, count, grow(tile, x.Rows*blk))
+	return *tile
 }
 
 // load copies tokens [first, first+count) of x to tile (rows × 32); the rest of the tile is zero.

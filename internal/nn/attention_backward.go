@@ -24,10 +24,10 @@ func (a *attention) backward(qkv, y, dy, dqkv kernel.Tensor) {
 			for b := range n {
 				count := min(blk, length-b*blk)
 				a.loadQ(s, qkv, start, length, head, b)
-				load(dy.Band(head*d, d), start+b*blk, count, grow(&s.do, d*blk))
-				load(y.Band(head*d, d), start+b*blk, count, grow(&s.o, d*blk))
+				do := view(dy.Band(head*d, d), start+b*blk, count, &s.do)
+				o := view(y.Band(head*d, d), start+b*blk, count, &s.o)
 				clear(s.delta[:])
-				kernel.DotCols(s.do, s.o, &s.delta)
+				kernel.DotCols(do, o, &s.delta)
 
 				keys := a.scores(s, b, length, ld)
 				for t := range s.lse {
@@ -39,7 +39,7 @@ func (a *attention) backward(qkv, y, dy, dqkv kernel.Tensor) {
 				}
 				kernel.ExpCols(s.p, a.scale(), &s.lse, &s.sum)
 				dp := grow(&s.dp, keys*blk)
-				kernel.Gemm(keys, blk, d, s.v, ld, true, s.do, blk, dp, blk, false)
+				kernel.Gemm(keys, blk, d, s.v, ld, true, do, blk, dp, blk, false)
 				kernel.SoftmaxBackward(s.p, dp, &s.delta, a.scale())
 
 				dq := grow(&s.dq, d*blk)
@@ -48,7 +48,7 @@ func (a *attention) backward(qkv, y, dy, dqkv kernel.Tensor) {
 				store(dq, dqkv.Band(head*d, d), start+b*blk, count)
 
 				addTokenMajor(dp, s.q, keys, ld, width, d, &s.qT, s.dk)
-				addTokenMajor(s.p, s.do, keys, ld, width, d, &s.doT, s.dv)
+				addTokenMajor(s.p, do, keys, ld, width, d, &s.doT, s.dv)
 			}
 		}
 		a.storeKV(s, dqkv, start, length, kv, width)

@@ -30,6 +30,10 @@ func gemmTile(rows, cols int, product func(a *asm, d, x, y operand)) func(a *asm
 				bv[j] = a.load(b, j)
 			}
 			for i, row := range acc {
+				if nv == 1 && a.lanes == avx512.lanes { // each value of A serves one product
+					a.op("VFMADD231PS.BCST", elem[i], bv[0], row[0])
+					continue
+				}
 				v := a.broadcast(elem[i])
 				for j, s := range row {
 					product(a, s, bv[j], v)

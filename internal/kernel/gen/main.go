@@ -63,6 +63,7 @@ func functions() []*function {
 	for _, rows := range []int{12, 8, 4, 2, 1} {
 		fs = append(fs, &function{fmt.Sprintf("gemm%dx32", rows), params(gemmParams), []target{avx512}, gemmTile(rows, 32, (*asm).fma), ""})
 		fs = append(fs, &function{fmt.Sprintf("pairGemm%dx32", rows), params(pairGemmParams), []target{avx512bf16}, gemmTile(rows, 32, (*asm).pairProduct), ""})
+		fs = append(fs, &function{fmt.Sprintf("gemm%dx16", rows), params(gemmParams), []target{avx512}, gemmTile(rows, 16, (*asm).fma), ""})
 	}
 	for _, rows := range []int{6, 4, 2, 1} {
 		fs = append(fs, &function{fmt.Sprintf("gemm%dx16", rows), params(gemmParams), []target{avx2}, gemmTile(rows, 16, (*asm).fma), ""})

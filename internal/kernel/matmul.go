@@ -38,7 +38,7 @@ func MatMul(w []float32, trans bool, x, y Tensor, acc bool) {
 		return
 	}
 	if partsPay(y.Rows, x.Rows) {
-		g := newTileGrid(y.Rows, x.Rows, y.N(), 2*Threads())
+		g := newTileGrid(y.Rows, x.Rows, y.N(), partRowStep)
 		Parallel(g.tasks(), func(i int) {
 			r0, r1, b0, b1 := g.task(i)
 			partTask(a, x, y, r0, r1, b0, b1, acc)
@@ -118,9 +118,10 @@ func newGrid(rows, depth, blocks, tasks int) grid {
 	return newGridOf(evenStep(rows, rowStep, 12), rows, depth, blocks, tasks)
 }
 
-// newTileGrid is newGrid for products of tiles.
-func newTileGrid(rows, depth, blocks, tasks int) grid {
-	return newGridOf(evenStep(rows, tileRowStep, tileGroup), rows, depth, blocks, tasks)
+// newTileGrid is newGrid for products of tiles, with at most limit rows a task.
+func newTileGrid(rows, depth, blocks, limit int) grid {
+	groups := ceilDiv(ceilDiv(rows, limit), Threads()) * Threads()
+	return newGridOf(evenStep(rows, max(ceilDiv(rows, max(groups, 1)), tileLeast), tileGroup), rows, depth, blocks, 2*Threads())
 }
 
 // newGridOf is newGrid with rowsPer rows a task.

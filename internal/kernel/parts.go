@@ -5,8 +5,9 @@ package kernel
 // and still faster than one in float32 (Henry, Tang & Heinecke 2019).
 
 const (
-	// partStep bounds the pairs of a task's weights that are packed at a time: with tileRowStep rows 768 KiB.
-	partStep = 256
+	// partRowStep and partStep bound the rows of a task and the pairs of their weights that are packed at a time: 768 KiB.
+	partRowStep = 256
+	partStep    = 256
 
 	// partPanel bounds the pairs of x that all rows of a task are multiplied with while their parts are in the first-level
 	// cache.
@@ -15,7 +16,7 @@ const (
 
 // partBuffers hold the parts of a task's weights, and of a panel of x.
 type partBuffers struct {
-	weights [3 * tileRowStep * partStep]pair
+	weights [3 * partRowStep * partStep]pair
 	panel   [3 * partPanel * Block]pair
 	step    [3 * tileSide * Block]pair
 }

@@ -7,11 +7,15 @@ const (
 	// tileGroup is the number of rows whose tiles the kernel multiplies with those of a block at a time.
 	tileGroup = 2 * tileSide
 
-	// tileRowStep and tilePackStep bound the rows of a task with tiles and the pairs of their weights that it packs at a time,
-	// half of a second-level cache of 2 MiB. They are more than those of other kernels, since products of tiles are so fast that
-	// fetching a panel of x costs as much.
-	tileRowStep  = 256
+	// tileRoom bounds the pairs of weights that a task packs at a time, half of a second-level cache of 2 MiB, of at most tilePackStep
+	// along the depth. They are more than those of other kernels, since products of tiles are so fast that fetching a panel of
+	// x costs as much.
+	tileRoom     = 256 << 10
 	tilePackStep = 1024
+
+	// tileMost and tileLeast bound the rows of a task, but for the last of a matrix.
+	tileMost  = 256
+	tileLeast = 128
 )
 
 // tileConfig holds the shapes of the tile registers in the form of LDTILECFG.
@@ -38,7 +42,12 @@ var tileConfigs = func() (all [tileSide + 1]tileConfig) {
 }()
 
 // tileBuffer holds packed weights of a task.
-type tileBuffer [tileRowStep * tilePackStep]pair
+type tileBuffer [tileRoom]pair
+
+// tileRowsFor returns how many rows of depth pairs a task packs at most.
+func tileRowsFor(depth int) int {
+	return min(tileMost, tileRoom/min(tilePairs(depth), tilePackStep)/tileGroup*tileGroup)
+}
 
 var tileBuffers = newPool[tileBuffer]()
 

@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	// logitsBytes bounds the memory of the logits that exist at a time.
-	logitsBytes = 32 << 20
+	// logitsBytes bounds the memory of the logits that exist at a time; in training their gradients in bfloat16 need half as
+	// much again.
+	logitsBytes = 64 << 20
 	// expRows is how many vocabulary entries are summed in float32 before the sum goes on in float64.
 	expRows = 512
 )
@@ -143,7 +144,7 @@ func (c *crossEntropy) forward(x kernel.Tensor) error {
 	if gradients && c.head.Dense != nil && n == 0 {
 		clear(c.head.Dense.Grad)
 	}
-	chunk := chunkBlocks(c.head.Out) * kernel.Block
+	chunk := g.chunkBlocks(c.head.Out) * kernel.Block
 	for first := 0; first < n; first += chunk {
 		count := min(chunk, n-first)
 		xs := c.x.get(kernel.Blocks(count), c.rows)
@@ -189,7 +190,13 @@ func (c *crossEntropy) forward(x kernel.Tensor) error {
 }
 
 // chunkBlocks is how many blocks of positions have logits at a time.
-func chunkBlocks(vocab int) int { return max(1, min(16, logitsBytes/(4*kernel.Block*vocab))) }
+func (g *Graph) chunkBlocks(vocab int) int {
+	room := logitsBytes
+	if g.Training {
+		room /= 2
+	}
+	return max(1, min(16, room/(4*kernel.Block*vocab)))
+}
 
 // softmaxLoss writes −log softmax(logits)[target] of one block's tokens to nll. With gradient it replaces the logits
 // (vocabulary × 32) by their gradients up to a factor per token, which it writes to r: with z the sum of the exponentials, the

@@ -133,16 +133,16 @@ func (f *FouRA) belongs(c *Config) error {
 			f.R, f.Alpha, f.Scale, r, alpha, c.Scale(r, alpha))
 	case f.Basis != BasisOf(c.Transform):
 		return fmt.Errorf("the transform is not that of the configuration, %s", fault.Quote(c.Transform))
-	case f.Gate.kind() != c.Gate:
-		return fmt.Errorf("the gate is %s, by the configuration it is %s", f.Gate.kind(), fault.Quote(c.Gate))
+	case f.Gate.Kind() != c.Gate:
+		return fmt.Errorf("the gate is %s, by the configuration it is %s", f.Gate.Kind(), fault.Quote(c.Gate))
 	case f.Gate != nil && f.Gate.Mean == nil && float64(f.Gate.Temperature) != float64(float32(c.GateTemperature)):
 		return fmt.Errorf("the gate's temperature is %v, by the configuration it is %v", f.Gate.Temperature, c.GateTemperature)
 	}
 	return nil
 }
 
-// kind is the gate's name in configurations.
-func (g *Gate) kind() string {
+// Kind is the gate's name in configurations.
+func (g *Gate) Kind() string {
 	switch {
 	case g == nil:
 		return GateNone
@@ -185,7 +185,7 @@ func (f *FouRA) parts() []part {
 	switch {
 	case g == nil:
 		return list
-	case g.kind() == GateFrozen:
+	case g.Kind() == GateFrozen:
 		return append(list, part{gateM, []int{f.R}, &g.Mean})
 	case g.Hidden > 0:
 		list = append(list, part{gateW1, []int{g.Hidden, inputs}, &g.W1}, part{gateB1, []int{g.Hidden}, &g.B1})
@@ -213,7 +213,7 @@ func (f *FouRA) values() [][]float32 {
 
 // digest writes everything that determines what the delta does.
 func (f *FouRA) digest(h hash.Hash) {
-	fmt.Fprintf(h, "\x00%s\x00%d\x00%d\x00%d\x00%d\x00%x\x00%s\x00", f.Name, f.Out, f.In, f.R, f.Basis, math.Float32bits(f.Scale), f.Gate.kind())
+	fmt.Fprintf(h, "\x00%s\x00%d\x00%d\x00%d\x00%d\x00%x\x00%s\x00", f.Name, f.Out, f.In, f.R, f.Basis, math.Float32bits(f.Scale), f.Gate.Kind())
 	if f.InputDependent() {
 		fmt.Fprintf(h, "%d\x00%x\x00", f.Gate.Hidden, math.Float32bits(f.Gate.Temperature))
 	}

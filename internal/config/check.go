@@ -63,7 +63,7 @@ func (t *Train) Validate() error {
 		}
 	}
 	for _, pair := range exclusive {
-		if !lookup(pair[0]).unset(t) && !lookup(pair[1]).unset(t) {
+		if !t.both(pair) && !lookup(pair[0]).unset(t) && !lookup(pair[1]).unset(t) {
 			p.add(Origin{}, pair[0], "give it or %s, not both", pair[1])
 		}
 	}
@@ -80,6 +80,8 @@ func (k *Key) wrong(t *Train) string {
 		return k.wrongNumber(*v, formatFloat(*v))
 	case *int:
 		return k.wrongNumber(float64(*v), fmt.Sprint(*v))
+	case **int:
+		return k.wrongNumber(float64(**v), fmt.Sprint(**v))
 	}
 	return ""
 }
@@ -126,22 +128,7 @@ func (t *Train) relations(purpose Purpose, p *problems, wrong func(key string) b
 	if purpose == ForMask {
 		t.choosesMask(add, wrong)
 	}
-	if t.Method == "shira" && !wrong("method") && !wrong("init_adapter") {
-		if t.R == 0 && t.Density == 0 && t.InitAdapter == "" && !wrong("r") && !wrong("density") {
-			add("r", "give r or density: how many entries of each weight to train")
-		}
-		if len(t.TargetModules) == 0 && t.InitAdapter == "" && !wrong("target_modules") {
-			add("target_modules", "is empty")
-		}
-	}
-	for i, m := range t.TargetModules {
-		switch {
-		case m == "":
-			add("target_modules", "has an empty name")
-		case slices.Contains(t.TargetModules[:i], m):
-			add("target_modules", "has %s twice", fault.Quote(m))
-		}
-	}
+	t.methodRelations(add, wrong)
 	if !wrong("lr_scheduler_type") && !wrong("lr_scheduler_kwargs") {
 		for _, msg := range wrongSchedule(t.LRSchedulerType, t.LRSchedulerKwargs) {
 			add("lr_scheduler_kwargs", "%s", msg)
@@ -221,15 +208,4 @@ func resolve(path string) string {
 		return abs
 	}
 	return filepath.Clean(path)
-}
-
-// unusedBy lists the keys that have no effect with a method.
-func unusedBy(method string) []string {
-	switch method {
-	case "full":
-		return append([]string{"init_adapter", "loraplus_lr_ratio"}, maskKeys...)
-	case "shira":
-		return []string{"loraplus_lr_ratio"}
-	}
-	return nil
 }

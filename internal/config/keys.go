@@ -31,29 +31,6 @@ func (k *Key) Env() string { return EnvPrefix + "_" + strings.ToUpper(k.Name) }
 // EnvPrefix starts the names of all environment variables of the program.
 const EnvPrefix = "SHIRA"
 
-// method is a value of the key method.
-type method struct {
-	name         string
-	learningRate float64 // default, since it depends on how much a step changes; 0 = method not available in this version
-}
-
-// methods: 5e-4 is what the SHiRA paper trains language models with, 5e-5 what Hugging Face's Trainer starts from.
-var methods = []method{
-	{"shira", 5e-4},
-	{"full", 5e-5},
-	{"lora", 0}, {"rslora", 0}, {"dora", 0}, {"shira-dora", 0}, {"foura", 0},
-}
-
-func methodNames(available bool) []string {
-	var names []string
-	for _, m := range methods {
-		if (m.learningRate > 0) == available {
-			names = append(names, m.name)
-		}
-	}
-	return names
-}
-
 // Sections in the order of `config init`.
 const (
 	sectionModel    = "Model"
@@ -72,7 +49,7 @@ var keys = []Key{
 		Doc:   "The base: a Hugging Face directory, or one safetensors file with config.json and tokenizer.json beside it.\nRelative paths, here and below, start at the working directory.",
 		field: func(t *Train) any { return &t.ModelNameOrPath }},
 	{Name: "init_adapter", Free: true, Section: sectionModel,
-		Doc:   "An adapter to go on training: its entries and values, instead of a new mask.",
+		Doc:   "An adapter of the same method to go on training, instead of a new one: its entries or factors, and their values.",
 		field: func(t *Train) any { return &t.InitAdapter }},
 
 	{Name: "train_file", Free: true, Section: sectionData, Example: "train.jsonl", Aliases: []string{"train_data"},
@@ -94,26 +71,67 @@ var keys = []Key{
 		Doc:   "End-of-sequence token after each text of the training file. A completion there always gets one. Validation, like\n`shira eval`, counts none.",
 		field: func(t *Train) any { return &t.AppendEOS }},
 
-	{Name: "method", Section: sectionMethod, Default: "shira", Choices: methodNames(true), Planned: methodNames(false),
-		Aliases: []string{"finetuning_type", "fine_tune_type"},
-		Doc:     "shira trains a few entries of each target weight and writes an adapter.\nfull trains every parameter and writes a model.",
-		field:   func(t *Train) any { return &t.Method }},
+	{Name: "method", Section: sectionMethod, Default: "shira", Choices: methodNames(),
+		Aliases: []string{"finetuning_type", "fine_tune_type", "adapter"},
+		Doc: "What to train: a few entries of each target weight (shira), two thin factors beside it (lora; rslora with the scale\n" +
+			"alpha/√r; dora with row norms as well; foura in a frequency domain with a gate), the entries of a mask as DoRA would\n" +
+			"(shira-dora), or every parameter (full, which writes a model).",
+		field: func(t *Train) any { return &t.Method }},
 	{Name: "mask", Section: sectionMethod, Default: "wm", Choices: []string{"wm", "grad", "snip", "rand", "struct"},
 		Doc:   "Which entries train: those of largest magnitude (wm), of largest gradient (grad) or of largest product of both (snip),\nany by the seed (rand), or the diagonal and whole rows (struct). The gradient is the mean over calibration examples.",
 		field: func(t *Train) any { return &t.Mask }},
-	{Name: "r", Section: sectionMethod, Example: "32",
-		Doc:   "How many: r·(out+in) entries of each target weight, the size of a LoRA adapter of rank r. Or give density.",
+	{Name: "r", Section: sectionMethod, Example: "32", Aliases: []string{"lora_r", "lora_rank"},
+		Doc: "With factors, their rank; default: 8. For method shira how many entries train: r·(out+in) of each target weight, the\n" +
+			"size of a LoRA adapter of rank r; or give density.",
 		field: func(t *Train) any { return &t.R }, check: within(1, maxCount), unset: func(t *Train) bool { return t.R == 0 }},
 	{Name: "density", Section: sectionMethod,
-		Doc:   "How many, as a share of each target weight: 0.01 is 1%. Or give r.",
+		Doc:   "How many entries train, as a share of each target weight: 0.01 is 1%. Or give r.",
 		field: func(t *Train) any { return &t.Density }, check: share, unset: func(t *Train) bool { return t.Density == 0 }},
 	{Name: "density_pattern", Section: sectionMethod,
 		Doc:   "Other densities of some of the weights, named as in target_modules: {q_proj: 0.02}. The longest name counts.",
 		field: func(t *Train) any { return &t.DensityPattern }},
 	{Name: "target_modules", Section: sectionMethod, Default: "[q_proj, k_proj, v_proj, up_proj, down_proj]",
 		Aliases: []string{"lora_target_modules", "lora_target"},
-		Doc:     "The weights to adapt: full names of linear layers, or how they end.",
+		Doc:     "The weights to adapt: full names of linear layers, or how they end, or regular expressions for full names; all-linear\nis every linear layer of the blocks.",
 		field:   func(t *Train) any { return &t.TargetModules }},
+	{Name: "layers_to_transform", Section: sectionMethod, Aliases: []string{"lora_layers_to_transform", "peft_layers_to_transform"},
+		Doc:   "The layers whose weights are adapted, by number from 0. Default: all.",
+		field: func(t *Train) any { return &t.LayersToTransform }},
+	{Name: "lora_alpha", Section: sectionMethod,
+		Doc:   "What the factors' product counts: alpha/r, or alpha/√r with rslora. Default: 2·r.",
+		field: func(t *Train) any { return &t.LoraAlpha }, check: positive, unset: func(t *Train) bool { return t.LoraAlpha == 0 }},
+	{Name: "lora_dropout", Section: sectionMethod,
+		Doc:   "Share of the inputs that the factors do not see in a training step. Default: 0.",
+		field: func(t *Train) any { return &t.LoraDropout }, check: below1, unset: func(t *Train) bool { return t.LoraDropout == 0 }},
+	{Name: "rank_pattern", Section: sectionMethod,
+		Doc:   "Other ranks for some weights, as {down_proj: 16}: regular expressions for the end of names, of which the first in\nalphabetical order counts.",
+		field: func(t *Train) any { return &t.RankPattern }},
+	{Name: "alpha_pattern", Section: sectionMethod,
+		Doc:   "Other values of lora_alpha, likewise.",
+		field: func(t *Train) any { return &t.AlphaPattern }},
+	{Name: "use_rslora", Section: sectionMethod, Aliases: []string{"peft_use_rslora"},
+		Doc:   "Whether the scale is alpha/√r; with method lora it is then rslora.",
+		field: func(t *Train) any { return &t.UseRSLoRA }},
+	{Name: "use_dora", Section: sectionMethod, Aliases: []string{"peft_use_dora"},
+		Doc:   "With method lora: dora.",
+		field: func(t *Train) any { return &t.UseDoRA }},
+	{Name: "direction", Section: sectionMethod, Choices: []string{DirectionLowRank, DirectionSparse},
+		Doc: "How shira-dora changes the direction of rows: by factors of rank r, of whose effect the mask's entries are kept, and\n" +
+			"saved as a plain SHiRA adapter; or by the entries themselves, saved with the trained row norms. Default: low_rank.",
+		field: func(t *Train) any { return &t.Direction }},
+	{Name: "transform", Section: sectionMethod, Choices: []string{TransformDCT, TransformDFT, TransformNone},
+		Doc:   "The frequency domain of foura's factors, along the features of each token: cosine or Fourier, or none, which makes it\nLoRA with a gate. Default: dct.",
+		field: func(t *Train) any { return &t.Transform }},
+	{Name: "gate", Section: sectionMethod, Choices: []string{GateSoft, GateHard, GateFrozen, GateNone},
+		Doc: "How foura weighs the components of each token: by a learned gate between 0 and 1 (soft), or of 0 and 1 (hard), or not\n" +
+			"(none). A gate cannot be fused, but for a frozen one: it trains as a soft one, and in the end is fixed to its mean\nover calibration examples. Default: soft.",
+		field: func(t *Train) any { return &t.Gate }},
+	{Name: "gate_hidden", Section: sectionMethod,
+		Doc:   "Width of the gate's hidden layer; 0 = no such layer. Default: r.",
+		field: func(t *Train) any { return &t.GateHidden }, check: within(0, maxCount), unset: func(t *Train) bool { return t.GateHidden == nil }},
+	{Name: "gate_temperature", Section: sectionMethod,
+		Doc:   "Of the gate: the smaller, the steeper. Default: 0.1.",
+		field: func(t *Train) any { return &t.GateTemperature }, check: positive, unset: func(t *Train) bool { return t.GateTemperature == 0 }},
 	{Name: "scope", Section: sectionMethod, Choices: []string{ScopeTensor, ScopeGlobal},
 		Doc:   "Where wm, grad and snip rank entries: in each target weight by itself, or global: in all of them together, which then\nshare the sum of the budgets as their scores have it. Default: tensor.",
 		field: func(t *Train) any { return &t.Scope }},
@@ -127,7 +145,7 @@ var keys = []Key{
 		Doc:   "Adapters, or saved masks, whose entries are left alone.",
 		field: func(t *Train) any { return &t.Exclude }},
 	{Name: "calibration_samples", Section: sectionMethod,
-		Doc:   "Examples for the gradient of grad and snip, evenly spread over the training file. Default: 32.",
+		Doc:   "Examples for the gradient of grad and snip, and for a frozen gate, evenly spread over the training file. Default: 32.",
 		field: func(t *Train) any { return &t.CalibrationSamples }, check: within(1, maxCount), unset: func(t *Train) bool { return t.CalibrationSamples == 0 }},
 
 	{Name: "per_device_train_batch_size", Section: sectionTraining, Default: "8",
@@ -144,7 +162,7 @@ var keys = []Key{
 		Doc:   "Optimizer steps, instead of num_train_epochs; -1 stands for not given.",
 		field: func(t *Train) any { return &t.MaxSteps }, check: atLeast(-1), unset: func(t *Train) bool { return t.MaxSteps <= 0 }},
 	{Name: "learning_rate", Free: true, Section: sectionTraining, Aliases: []string{"lr"},
-		Doc:   "Peak of AdamW's learning rate. Default: 5e-4 for method shira, 5e-5 for full.",
+		Doc:   "Peak of AdamW's learning rate. Default: 5e-4 for shira and shira-dora, 2e-4 for lora, rslora, dora and foura,\n5e-5 for full.",
 		field: func(t *Train) any { return &t.LearningRate }, check: positive},
 	{Name: "lr_scheduler_type", Free: true, Section: sectionTraining, Default: "linear", Choices: schedulerNames(),
 		Aliases: []string{"lr_scheduler"},
@@ -164,7 +182,7 @@ var keys = []Key{
 		Doc:     "The optimizer: AdamW as PyTorch computes it.",
 		field:   func(t *Train) any { return &t.Optim }},
 	{Name: "weight_decay", Section: sectionTraining, Default: "0",
-		Doc:   "AdamW's decoupled decay, of trained entries only and not of norms and biases.",
+		Doc:   "AdamW's decoupled decay, of trained entries and matrices only and not of norms, magnitudes and biases.",
 		field: func(t *Train) any { return &t.WeightDecay }, check: atLeast(0)},
 	{Name: "adam_beta1", Section: sectionTraining, Default: "0.9",
 		Doc:   "Decay of the first moment.",
@@ -251,7 +269,7 @@ var keys = []Key{
 // planned are keys of later versions and of the peers whose meaning this version does not have. To ignore them would
 // change what the user asked for.
 var planned = []string{
-	"lora_r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora", "datasets", "fp16", "tf32", "load_in_4bit", "load_in_8bit",
+	"modules_to_save", "lora_modules_to_save", "additional_target", "datasets", "fp16", "tf32", "load_in_4bit", "load_in_8bit",
 	"per_device_eval_batch_size", "deepspeed", "greater_is_better", "loraplus_lr_embedding", "plot_loss", "save_only_model",
 	"save_safetensors", "logging_strategy", "do_train",
 }

@@ -18,21 +18,6 @@ const (
 // DefaultCalibration is how many examples masks are calibrated on where the configuration does not say.
 const DefaultCalibration = 32
 
-// maskKeys are the keys that choose which entries train.
-var maskKeys = []string{"mask", "r", "density", "density_pattern", "target_modules", "scope", "axis", "offset", "exclude", "calibration_samples"}
-
-// unusedByMask lists the keys that have no effect with a mask.
-func unusedByMask(mask string) []string {
-	var names []string
-	if mask != "struct" {
-		names = append(names, "axis")
-	}
-	if !calibrates(mask) {
-		names = append(names, "calibration_samples")
-	}
-	return names
-}
-
 // calibrates says whether a mask needs examples.
 func calibrates(mask string) bool { return mask == "grad" || mask == "snip" }
 

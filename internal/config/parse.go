@@ -173,7 +173,7 @@ func (r *resolver) resolve() (*Resolved, error) {
 func (r *resolver) settleExclusive(out *Resolved) {
 	for _, pair := range exclusive {
 		a, b := lookup(pair[0]), lookup(pair[1])
-		if a.unset(&out.Train) || b.unset(&out.Train) {
+		if a.unset(&out.Train) || b.unset(&out.Train) || out.both(pair) {
 			continue
 		}
 		oa, ob := out.origins[a.Name], out.origins[b.Name]
@@ -193,11 +193,15 @@ func clearKey(k *Key, out *Resolved) {
 	switch v := k.field(&out.Train).(type) {
 	case *int:
 		*v = 0
+	case **int:
+		*v = nil
 	case *float64:
 		*v = 0
 	case *string:
 		*v = ""
 	case *[]string:
+		*v = nil
+	case *[]int:
 		*v = nil
 	case *map[string]string:
 		*v = nil
@@ -220,12 +224,18 @@ func (r *resolver) unused(out *Resolved) {
 			r.add(o, name, "has no effect with method %s", out.Method)
 		}
 	}
-	if out.InitAdapter == "" && out.Method != "full" && !r.has("mask") {
-		for _, name := range unusedByMask(out.Mask) {
-			if o, ok := out.origins[name]; ok {
-				r.add(o, name, "has no effect with mask %s", out.Mask)
+	if !r.has("mask") && !r.has("direction") && !r.has("gate") {
+		for _, w := range out.unusedWithin() {
+			if o, ok := out.origins[w.key]; ok {
+				r.add(o, w.key, "has no effect with %s", w.because)
 			}
 		}
+	}
+	if o, ok := out.origins["use_dora"]; ok && !out.UseDoRA && out.Method == "dora" {
+		r.add(o, "use_dora", "is false, but method is dora")
+	}
+	if o, ok := out.origins["use_rslora"]; ok && !out.UseRSLoRA && out.Method == "rslora" {
+		r.add(o, "use_rslora", "is false, but method is rslora")
 	}
 	if at, ok := out.origins["warmup_steps"]; ok && out.MaxSteps > 0 && out.WarmupSteps >= out.MaxSteps {
 		r.notices = append(r.notices, fmt.Sprintf("%s: warmup_steps are %d of max_steps %d: learning_rate is never reached",
@@ -235,13 +245,13 @@ func (r *resolver) unused(out *Resolved) {
 		return
 	}
 	var names []string
-	for _, name := range maskKeys {
+	for _, name := range fromAdapter {
 		if _, ok := out.origins[name]; ok {
 			names = append(names, name)
 		}
 	}
 	if len(names) > 0 {
-		r.notices = append(r.notices, fmt.Sprintf("%s: trains the entries of init_adapter; %s choose none",
+		r.notices = append(r.notices, fmt.Sprintf("%s: trains what init_adapter has; %s choose nothing",
 			out.origins["init_adapter"], strings.Join(names, ", ")))
 	}
 }
@@ -249,15 +259,17 @@ func (r *resolver) unused(out *Resolved) {
 // finish fills in what depends on other keys.
 func (r *Resolved) finish() {
 	r.MaxSteps = max(0, r.MaxSteps)
+	if r.Method == "lora" && r.UseRSLoRA {
+		r.Method = "rslora"
+	}
+	if r.Method == "rslora" && r.UseDoRA || r.Method == "lora" && r.UseDoRA {
+		r.Method, r.UseRSLoRA = "dora", r.UseRSLoRA || r.Method == "rslora"
+	}
 	for _, name := range unusedBy(r.Method) {
 		clearKey(lookup(name), r)
 	}
 	if _, ok := r.origins["learning_rate"]; !ok {
-		for _, m := range methods {
-			if m.name == r.Method {
-				r.LearningRate = m.learningRate
-			}
-		}
+		r.LearningRate = methodOf(r.Method).learningRate
 	}
 }
 

@@ -177,7 +177,19 @@ func TestParseErrors(t *testing.T) {
 		"bool a word":        {"r: 2\npacking: yes", `run.yaml:5: packing: want true or false, got "yes"`, ""},
 		"seed negative":      {"r: 2\nseed: -1", `run.yaml:5: seed: want a whole number from 0 to 2^64-1, got "-1"`, ""},
 		"beta one":           {"r: 2\nadam_beta2: 1", "run.yaml:5: adam_beta2: want at least 0 and less than 1, got 1", ""},
-		"planned method":     {"method: lora", `run.yaml:4: method: "lora" is not available in this version: want shira, full`, ""},
+		"unknown method":     {"method: loha", `run.yaml:4: method: want one of shira, lora, rslora, dora, shira-dora, foura, full, got "loha"`, ""},
+		"lora with a mask":   {"method: lora\nmask: wm", "run.yaml:5: mask: has no effect with method lora", ""},
+		"shira with alpha":   {"r: 2\nlora_alpha: 2", "run.yaml:5: lora_alpha: has no effect with method shira", ""},
+		"dora, but not":      {"method: dora\nuse_dora: false", "run.yaml:5: use_dora: is false, but method is dora", ""},
+		"dropout of all":     {"method: lora\nlora_dropout: 1", "run.yaml:5: lora_dropout: want at least 0 and less than 1, got 1", ""},
+		"half a rank":        {"method: lora\nrank_pattern: {q_proj: 1.5}", `run.yaml:5: rank_pattern: "q_proj": want a number from 1 to 1048576, got "1.5"`, ""},
+		"broken pattern":     {"method: lora\nalpha_pattern: {'q(': 1}", `run.yaml:5: alpha_pattern: "q(" is no regular expression (of Go's kind): error parsing regexp: missing closing ): ` + "`q(`", ""},
+		"broken target":      {"method: lora\ntarget_modules: ['q(']", `run.yaml:5: target_modules: "q(" is no regular expression (of Go's kind): error parsing regexp: missing closing ): ` + "`q(`", ""},
+		"all and some":       {"method: lora\ntarget_modules: [all-linear, q_proj]", "run.yaml:5: target_modules: all-linear stands alone", ""},
+		"layers":             {"method: lora\nlayers_to_transform: [0, -1]", `run.yaml:5: layers_to_transform: want whole numbers from 0, got "-1"`, ""},
+		"no gate":            {"method: foura\ngate: none\ngate_hidden: 3", "run.yaml:6: gate_hidden: has no effect with gate none", ""},
+		"sparse direction":   {"method: shira-dora\nr: 2\ndirection: sparse\nlora_alpha: 1", "run.yaml:7: lora_alpha: has no effect with direction sparse", ""},
+		"none for direction": {"method: shira-dora\ndirection: sparse", "run.yaml: r: give r or density: how many entries of each weight to train", ""},
 		"planned dtype":      {"r: 2\ncompute_dtype: float16", `run.yaml:5: compute_dtype: "float16" is not available in this version: want float32, bfloat16`, ""},
 		"full with r":        {"method: full\nr: 2", "run.yaml:5: r: has no effect with method full", ""},
 		"full with targets":  {"method: full\ntarget_modules: [a]", "run.yaml:5: target_modules: has no effect with method full", ""},
@@ -361,7 +373,7 @@ func TestInitAdapter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "run.yaml:4: trains the entries of init_adapter; mask, r choose none"; len(r.Notices) != 1 || r.Notices[0] != want {
+	if want := "run.yaml:4: trains what init_adapter has; mask, r choose nothing"; len(r.Notices) != 1 || r.Notices[0] != want {
 		t.Errorf("notices: %q", r.Notices)
 	}
 }

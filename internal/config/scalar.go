@@ -95,6 +95,9 @@ func (k *Key) decode(t *Train, s scalar) string {
 		*list = s.names()
 		return ""
 	}
+	if list, ok := field.(*[]int); ok {
+		return s.wholes(list)
+	}
 	if m, ok := field.(*map[string]string); ok {
 		var msg string
 		*m, msg = s.mapping("num_cycles: 3")
@@ -144,6 +147,9 @@ func parse(field any, text string) (err error) {
 			return strconv.ErrSyntax
 		}
 		*v, err = strconv.Atoi(text)
+	case **int:
+		*v = new(int)
+		return parse(*v, text)
 	case *uint64:
 		if !integer.MatchString(text) {
 			return strconv.ErrSyntax
@@ -162,7 +168,7 @@ func describe(field any) string {
 	switch field.(type) {
 	case *bool:
 		return "true or false"
-	case *int:
+	case *int, **int:
 		return "a whole number"
 	case *uint64:
 		return "a whole number from 0 to 2^64-1"
@@ -188,11 +194,48 @@ func (s scalar) names() []string {
 	if text == "" {
 		return nil
 	}
-	names := strings.Split(text, ",")
+	names := splitOutside(text)
 	for i := range names {
 		names[i] = strings.TrimSpace(names[i])
 	}
 	return names
+}
+
+// splitOutside splits a text at the commas that are in no brackets, as those of a regular expression may be.
+func splitOutside(text string) []string {
+	var parts []string
+	start, depth := 0, 0
+	for i, c := range text {
+		switch c {
+		case '(', '[', '{':
+			depth++
+		case ')', ']', '}':
+			depth--
+		case ',':
+			if depth <= 0 {
+				parts = append(parts, text[start:i])
+				start = i + 1
+			}
+		}
+	}
+	return append(parts, text[start:])
+}
+
+// wholes reads a list of whole numbers, or one.
+func (s scalar) wholes(list *[]int) string {
+	const want = "want whole numbers from 0"
+	if s.named != nil {
+		return want + ", got a mapping"
+	}
+	*list = nil
+	for _, name := range s.names() {
+		n, err := strconv.Atoi(name)
+		if err != nil || n < 0 || !integer.MatchString(name) {
+			return fmt.Sprintf("%s, got %s", want, fault.Quote(name))
+		}
+		*list = append(*list, n)
+	}
+	return ""
 }
 
 // numbers returns the values of a mapping of numbers.
@@ -263,6 +306,8 @@ func (k *Key) value(t *Train) any {
 		return *v
 	case *int:
 		return *v
+	case **int:
+		return **v
 	case *uint64:
 		return *v
 	case *float64:
@@ -270,6 +315,10 @@ func (k *Key) value(t *Train) any {
 	case *bool:
 		return *v
 	case *[]string:
+		if *v != nil {
+			return slices.Clone(*v)
+		}
+	case *[]int:
 		if *v != nil {
 			return slices.Clone(*v)
 		}

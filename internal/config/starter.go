@@ -9,7 +9,7 @@ import (
 // Starter returns a commented configuration to start from, with every key that the method uses. Keys that are not needed
 // are commented out. It reports false for a method that is not available.
 func Starter(method string) (string, bool) {
-	if !slices.Contains(methodNames(true), method) {
+	if !slices.Contains(methodNames(), method) {
 		return "", false
 	}
 	var b strings.Builder
@@ -42,11 +42,7 @@ func (k *Key) starterLine(method string) string {
 	case k.Name == "method":
 		value = method
 	case k.Name == "learning_rate":
-		for _, m := range methods {
-			if m.name == method {
-				value = formatFloat(m.learningRate)
-			}
-		}
+		value = formatFloat(methodOf(method).learningRate)
 	case value == "":
 		value = k.Example
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 func TestStarter(t *testing.T) {
-	for _, method := range methodNames(true) {
+	for _, method := range methodNames() {
 		text, ok := Starter(method)
 		if !ok {
 			t.Fatalf("no starter for %s", method)
@@ -29,7 +29,7 @@ func TestStarter(t *testing.T) {
 			}
 		}
 	}
-	if _, ok := Starter("lora"); ok {
+	if _, ok := Starter("lora-xs"); ok {
 		t.Error("a starter for a method that is not available")
 	}
 }

@@ -18,18 +18,28 @@ type Train struct {
 
 	Method        string
 	Mask          string
-	R             int     // budget K = R·(out+in) per weight; 0 when Density gives it
+	R             int     // budget K = R·(out+in) per weight, 0 when Density gives it; or a rank, see Rank
 	Density       float64 // budget as a share of each weight's entries; 0 when R gives it
 	TargetModules []string
 
 	// DensityPattern has other densities than Density for some weights, by how their modules' names end; see DensityOf.
 	DensityPattern map[string]float64
 
+	LayersToTransform         []int   // nil for all
+	LoraAlpha                 float64 // see Alpha
+	LoraDropout               float64
+	RankPattern, AlphaPattern map[string]string
+	UseRSLoRA, UseDoRA        bool
+	Direction                 string  // of shira-dora; DirectionLowRank where it is empty
+	Transform, Gate           string  // of foura; TransformDCT and GateSoft where they are empty
+	GateHidden                *int    // nil for the rank
+	GateTemperature           float64 // DefaultTemperature where it is 0
+
 	Scope              string   // ScopeTensor where it is empty
 	Axis               string   // of the mask struct; rows where it is empty
 	Offset             float64  // in the unit of the budget
 	Exclude            []string // paths of adapters
-	CalibrationSamples int      // of the masks grad and snip; DefaultCalibration where it is 0
+	CalibrationSamples int      // of the masks grad and snip and of frozen gates; DefaultCalibration where it is 0
 
 	BatchSize                 int // rows of a micro-batch
 	GradientAccumulationSteps int

@@ -34,6 +34,33 @@ func (w *Weight) beside() int {
 	return n
 }
 
+// TrainingBytes is the memory of what training w needs besides trained values, their gradients and moments.
+func (w *Weight) TrainingBytes() int64 {
+	n := 0
+	if s := w.Sparse; s != nil {
+		n += 4*3*len(s.Cols) + 8*w.Out // base and indices, of which the adapter has two
+	}
+	if m := w.Masked; m != nil {
+		n += 4*(3*len(m.v)+len(m.a)+len(m.b)) + m.LowRank.derived() + 16*w.Out
+	}
+	for _, a := range w.LowRank {
+		n += a.derived()
+	}
+	if w.Magnitude != nil {
+		n += 16 * w.Out
+	}
+	return int64(n)
+}
+
+// derived is the memory of what products read.
+func (a *LowRank) derived() int {
+	n := 4*len(a.up.Data) + 2*(len(a.up.Half)+len(a.down.Half))
+	if a.Basis != kernel.Plain {
+		n += 4 * len(a.down.Data)
+	}
+	return n
+}
+
 // drops says whether w's change sees a part of its input only.
 func (w *Weight) drops(g *Graph) bool {
 	return slices.ContainsFunc(w.LowRank, func(a *LowRank) bool { return a.drops(g) })

@@ -228,6 +228,14 @@ func (l *linear) place() {
 
 // paramsOf returns what the graph trains of w.
 func (g *Graph) paramsOf(w *Weight) []*Param {
+	if !g.Training {
+		return nil
+	}
+	return w.Params()
+}
+
+// Params returns what is trained of w in a training graph.
+func (w *Weight) Params() []*Param {
 	var all []*Param
 	switch {
 	case w.Masked != nil:
@@ -241,14 +249,16 @@ func (g *Graph) paramsOf(w *Weight) []*Param {
 	if w.Magnitude != nil {
 		all = append(all, &w.Magnitude.Param)
 	}
-	all = append(all, w.Dense)
+	if w.Dense != nil {
+		all = append(all, w.Dense)
+	}
 	if w.Tally != nil {
 		all = append(all, &w.Tally.stand)
 	}
-	if w.Bias != nil {
+	if w.Bias != nil && w.Bias.Dense != nil {
 		all = append(all, w.Bias.Dense)
 	}
-	return slices.DeleteFunc(all, func(p *Param) bool { return g.trained(p) == nil })
+	return all
 }
 
 type linear struct {

@@ -100,7 +100,7 @@ func changes() []change {
 		}},
 		{"shira-dora low-rank", func(rng *rand.Rand, w *Weight) {
 			rows, cols := entries(rng, w)
-			m := NewMasked(w, slices.Clone(w.values()), rows, cols, lowRank(rng, w, kernel.Plain))
+			m := NewMasked(w, slices.Clone(w.values()), rows, cols, nil, lowRank(rng, w, kernel.Plain))
 			for i := range m.Value {
 				m.Value[i] *= 1 + float32(rng.NormFloat64())/4
 			}

@@ -14,10 +14,10 @@ type Masked struct {
 	a, b []float32 // A transposed and s·B, padded to blocks of components
 }
 
-// NewMasked makes w train so, from a, which has its values and no transform, gate or dropout. base is as for NewSparse. The
-// entries' values are then those of the result, in w.Sparse.
-func NewMasked(w *Weight, base []float32, rows, cols []int32, a *LowRank) *Masked {
-	s := NewSparse(w, base, rows, cols, nil)
+// NewMasked makes w train so, from a, which has its values and no transform, gate or dropout. The rest is as for NewSparse,
+// but that values are zero at first, and then those that follow from the parameters.
+func NewMasked(w *Weight, base []float32, rows, cols []int32, values []float32, a *LowRank) *Masked {
+	s := NewSparse(w, base, rows, cols, values)
 	w.Sparse = nil
 	w.Add(a)
 	w.LowRank = nil

@@ -89,6 +89,7 @@ type PlanTarget struct {
 	In      int    `json:"in"`
 	Weights int64  `json:"weights"` // entries over all matches
 	Trained int64  `json:"trained"`
+	Ranks   []int  `json:"ranks,omitempty"` // of factors, ascending
 }
 
 // PlanMemory is one component of the memory estimate.

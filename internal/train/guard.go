@@ -29,8 +29,16 @@ func (s *session) checkFinite() error {
 	}
 	if s.cfg.Method != "full" {
 		for _, d := range s.deltas {
-			if err := check(d.Name, d.Values, checkpoint.F32); err != nil {
-				return err
+			w := s.model.Linear(d.Module())
+			for _, p := range w.Params() {
+				if err := check(p.Name, p.Value, checkpoint.F32); err != nil {
+					return err
+				}
+			}
+			if w.Masked != nil {
+				if err := check(w.Name, w.Sparse.Value, checkpoint.F32); err != nil {
+					return err
+				}
 			}
 		}
 		return nil

@@ -44,7 +44,7 @@ func ChooseMask(ctx context.Context, cfg *config.Train, notice func(string)) (*M
 			return nil, err
 		}
 	}
-	targets, err := matchTargets(m, cfg.TargetModules)
+	targets, err := matchTargets(m, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +53,7 @@ func ChooseMask(ctx context.Context, cfg *config.Train, notice func(string)) (*M
 		return nil, err
 	}
 	a := &adapter.Adapter{Config: adapter.Config{
-		Method: "shira", Mask: cfg.Mask, R: cfg.R, Density: cfg.Density, TargetModules: cfg.TargetModules, Seed: cfg.Seed,
+		Method: "shira", Mask: cfg.Mask, R: cfg.R, Density: cfg.Density, Seed: cfg.Seed,
 		TaskType: "CAUSAL_LM", BaseName: cfg.ModelNameOrPath, ToolVersion: buildinfo.Version(),
 	}}
 	if s.train != nil {
@@ -66,6 +66,9 @@ func ChooseMask(ctx context.Context, cfg *config.Train, notice func(string)) (*M
 		} else {
 			chosen.Empty = append(chosen.Empty, adapter.NewSparse(w.Name, w.Out, w.In, nil))
 		}
+	}
+	if err := nameTargets(a, cfg); err != nil {
+		return nil, err
 	}
 	a.Config.BaseFingerprint, err = m.Checkpoint.Fingerprint()
 	return chosen, err
@@ -177,10 +180,10 @@ func (c *chooser) choose(w *nn.Weight, gradients []float32) error {
 
 // budget is the number of entries that the configuration pays for in w.
 func budget(cfg *config.Train, w *nn.Weight) int {
-	if cfg.R > 0 {
-		return mask.BudgetR(cfg.R, w.Out, w.In)
+	if cfg.Density > 0 {
+		return mask.BudgetDensity(cfg.DensityOf(w.Name), w.Out, w.In)
 	}
-	return mask.BudgetDensity(cfg.DensityOf(w.Name), w.Out, w.In)
+	return mask.BudgetR(cfg.Rank(), w.Out, w.In)
 }
 
 // checkPatterns refuses a density for weights that are none of the targets.
@@ -201,8 +204,8 @@ func checkPatterns(cfg *config.Train, targets []*nn.Weight) error {
 // just the entries of two masks, whatever rounding did to their size.
 func offsetIn(cfg *config.Train, w *nn.Weight) int {
 	unit := cfg.Density
-	if cfg.R > 0 {
-		unit = float64(cfg.R)
+	if unit == 0 {
+		unit = float64(cfg.Rank())
 	}
 	return int(min(math.Round(cfg.Offset/unit*float64(budget(cfg, w))), float64(w.Out)*float64(w.In)))
 }

@@ -2,6 +2,7 @@ package train
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"io"
 	"os"
@@ -232,7 +233,11 @@ func (s *session) write(dir string) error {
 	if s.cfg.Method == "full" {
 		return s.writeModel(dir)
 	}
-	return s.adapter().Save(dir)
+	a, err := s.adapter()
+	if err != nil {
+		return err
+	}
+	return a.Save(dir)
 }
 
 // values returns the model's parameters by tensor, for full fine-tuning.
@@ -247,20 +252,62 @@ func (s *session) values() map[string][]float32 {
 	return values
 }
 
-// adapter returns the trained entries with what there is to say about them.
-func (s *session) adapter() *adapter.Adapter {
-	a := &adapter.Adapter{Config: adapter.Config{
-		Method: "shira", Mask: s.cfg.Mask, R: s.cfg.R, Density: s.cfg.Density, TargetModules: s.cfg.TargetModules, Seed: s.cfg.Seed,
-		TaskType: "CAUSAL_LM", BaseName: s.cfg.ModelNameOrPath, BaseFingerprint: s.fingerprint, DataHash: s.train.SHA256, ToolVersion: buildinfo.Version(),
-	}}
+// adapter returns what is trained with what there is to say about it.
+func (s *session) adapter() (*adapter.Adapter, error) {
+	a := &adapter.Adapter{Config: s.ranks, Deltas: s.deltas}
+	c, cfg := &a.Config, s.cfg
+	c.Method, c.Seed, c.TaskType, c.BaseName = cfg.Method, cfg.Seed, "CAUSAL_LM", cfg.ModelNameOrPath
+	c.BaseFingerprint, c.DataHash, c.ToolVersion = s.fingerprint, s.train.SHA256, buildinfo.Version()
+	if s.masked() { // what such a run leaves is a change of some entries, whatever made it
+		c.Method = "shira"
+		c.Alpha, c.RankPattern, c.AlphaPattern = 0, nil, nil
+	}
+	if cfg.Method == "foura" {
+		c.Transform, c.Gate = cmp.Or(cfg.Transform, config.TransformDCT), config.GateNone
+		if f := s.deltas[0].(*adapter.FouRA); f.Gate != nil {
+			c.Gate, c.GateTemperature = f.Gate.Kind(), float64(f.Gate.Temperature)
+		}
+	}
 	if s.start != nil {
-		c := s.start.Config
-		a.Config.Mask, a.Config.R, a.Config.Density, a.Config.TargetModules = c.Mask, c.R, c.Density, c.TargetModules
+		old := s.start.Config
+		c.Mask, c.R, c.Density, c.TargetModules, c.Layers, c.Transform = old.Mask, old.R, old.Density, old.TargetModules, old.Layers, old.Transform
+		return a, nil
 	}
-	for _, d := range s.deltas {
-		a.Deltas = append(a.Deltas, d)
+	if cfg.UsesMask() {
+		c.Mask, c.Density, c.R = cfg.Mask, cfg.Density, cfg.R
+		if c.Density == 0 {
+			c.R = cfg.Rank()
+		} else {
+			c.R = 0
+		}
 	}
-	return a
+	return a, nameTargets(a, cfg)
+}
+
+// masked says whether entries are trained by way of factors.
+func (s *session) masked() bool { return s.cfg.UsesMask() && s.cfg.UsesFactors() }
+
+// nameTargets says in a's configuration which modules it has: in the words of cfg where PEFT understands them, else one by one.
+func nameTargets(a *adapter.Adapter, cfg *config.Train) error {
+	t, err := newTargets(cfg)
+	if err != nil {
+		return err
+	}
+	c := &a.Config
+	if c.TargetModules = cfg.TargetModules; t.named() {
+		if t.layers == nil {
+			return nil
+		}
+		if !cfg.UsesMask() {
+			c.Layers = t.layers
+			return nil
+		}
+	}
+	c.TargetModules = nil
+	for _, d := range a.Deltas {
+		c.TargetModules = append(c.TargetModules, d.Module())
+	}
+	return nil
 }
 
 // writeModel writes the trained weights in the base's types and order, beside copies of its configuration and tokenizer.

@@ -2,7 +2,9 @@ package train
 
 import (
 	"context"
+	"slices"
 
+	"shira/internal/adapter"
 	"shira/internal/config"
 	"shira/internal/fault"
 	"shira/internal/nn"
@@ -57,7 +59,10 @@ func (s *session) plan() *Plan {
 	if cfg.Method == "full" {
 		p.Targets = []PlanTarget{{Pattern: "all", Matched: len(s.model.Weights()) + len(s.model.Gains()), Weights: p.Parameters, Trained: p.Trained}}
 	} else {
-		p.Mask, p.Targets = cfg.Mask, s.planTargets()
+		if cfg.UsesMask() {
+			p.Mask = cfg.Mask
+		}
+		p.Targets = s.planTargets()
 	}
 	var weights int64
 	for _, t := range p.Targets {
@@ -77,7 +82,16 @@ func (s *session) trained() int64 {
 	}
 	var n int64
 	for _, d := range s.deltas {
-		n += int64(d.Parameters())
+		n += s.trainedOf(d)
+	}
+	return n
+}
+
+// trainedOf returns the number of values that training changes for a delta.
+func (s *session) trainedOf(d adapter.Delta) int64 {
+	var n int64
+	for _, p := range s.model.Linear(d.Module()).Params() {
+		n += int64(len(p.Value))
 	}
 	return n
 }
@@ -95,36 +109,56 @@ func (s *session) longestRow() int {
 	return s.train.Stats.Longest
 }
 
-// planTargets groups the trained weights by the pattern that matched them, or by kind of layer where the entries come
-// from an adapter.
+// planTargets groups the trained weights by the target that matched them, or by kind of layer where the deltas come from an
+// adapter or from no list of names.
 func (s *session) planTargets() []PlanTarget {
-	patterns := s.cfg.TargetModules
-	if s.start != nil {
-		patterns = layerKinds(s.model)
+	t, err := newTargets(s.cfg)
+	names := s.cfg.TargetModules
+	find := func(module string) int { return t.find(module) }
+	if err != nil || s.start != nil || !t.named() {
+		names = layerKinds(s.model)
+		find = func(module string) int {
+			return slices.IndexFunc(names, func(n string) bool { return matches(module, n) })
+		}
 	}
-	rows := make([]PlanTarget, len(patterns))
+	rows := make([]PlanTarget, len(names))
 	for _, d := range s.deltas {
-		for i, p := range patterns {
-			if !matches(d.Name, p) {
-				continue
-			}
-			r := &rows[i]
-			if r.Matched == 0 {
-				*r = PlanTarget{Pattern: p, Out: d.Out, In: d.In}
-			}
-			r.Matched++
-			r.Weights += int64(d.Out) * int64(d.In)
-			r.Trained += int64(d.Parameters())
-			break
+		i := find(d.Module())
+		if i < 0 {
+			continue
+		}
+		r := &rows[i]
+		out, in := d.Shape()
+		if r.Matched == 0 {
+			*r = PlanTarget{Pattern: names[i], Out: out, In: in}
+		}
+		r.Matched++
+		r.Weights += int64(out) * int64(in)
+		r.Trained += s.trainedOf(d)
+		if rank := s.rankOf(d); rank > 0 && !slices.Contains(r.Ranks, rank) {
+			r.Ranks = append(r.Ranks, rank)
 		}
 	}
 	var used []PlanTarget
 	for _, r := range rows {
 		if r.Matched > 0 {
+			slices.Sort(r.Ranks)
 			used = append(used, r)
 		}
 	}
 	return used
+}
+
+// rankOf returns the rank of the factors that are trained for a delta, 0 where there are none.
+func (s *session) rankOf(d adapter.Delta) int {
+	w := s.model.Linear(d.Module())
+	switch {
+	case w.Masked != nil:
+		return w.Masked.R
+	case len(w.LowRank) > 0:
+		return w.LowRank[0].R
+	}
+	return 0
 }
 
 // writtenBytes is the size of the tensors that the run writes.
@@ -132,11 +166,39 @@ func (s *session) writtenBytes() int64 {
 	if s.cfg.Method == "full" {
 		return s.model.Checkpoint.Size()
 	}
-	return s.trained() * entryBytes
+	var n int64
+	for _, d := range s.deltas {
+		entries := int64(0)
+		switch d := d.(type) {
+		case *adapter.Sparse:
+			entries = int64(len(d.Values))
+		case *adapter.ShiraDora:
+			entries = int64(len(d.S.Values))
+		}
+		n += 4*int64(d.Parameters()) + indexBytes*entries
+	}
+	return n
 }
 
-// entryBytes is what an adapter file holds per trained entry: a value and two indices.
-const entryBytes = 12
+// indexBytes is what an adapter file holds per trained entry besides its value: two indices.
+const indexBytes = 8
+
+// trainedBytes is what all that is trained takes in memory.
+func (s *session) trainedBytes() int64 {
+	// Each trained value has a gradient and two moments, and is itself no part of the model but with method full.
+	perValue := int64(3 * 4)
+	if s.deltas != nil {
+		perValue += 4
+	}
+	if s.cfg.GradientAccumulationSteps > 1 {
+		perValue += 4
+	}
+	n := perValue * s.trained()
+	for _, d := range s.deltas {
+		n += s.model.Linear(d.Module()).TrainingBytes()
+	}
+	return n
+}
 
 // planMemory estimates the peak by component.
 func (s *session) planMemory() []PlanMemory {
@@ -148,15 +210,7 @@ func (s *session) planMemory() []PlanMemory {
 			scoring = g.Memory(max(evalTokens, s.valid.Stats.Longest), s.valid.Stats.Longest)
 		}
 	}
-	// Each trained value has a gradient and two moments; a sparse one itself, the base's value and two indices as well.
-	perValue := int64(3 * 4)
-	if s.deltas != nil {
-		perValue += 4 * 4
-	}
-	if s.cfg.GradientAccumulationSteps > 1 {
-		perValue += 4
-	}
-	weights, trained, examples := s.weightBytes(), perValue*s.trained(), s.train.Resident()
+	weights, trained, examples := s.weightBytes(), s.trainedBytes(), s.train.Resident()
 	// The mask is calibrated before all that a step needs is there.
 	step := trained + m.Activations + m.Shared + scoring.Shared + m.Logits + scoring.Logits + m.Attention + scoring.Attention
 	all := []PlanMemory{

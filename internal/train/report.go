@@ -160,7 +160,7 @@ func (t *trainer) layers() ([]report.Section, error) {
 	var kinds, numbers []string
 	type place struct{ kind, layer string }
 	trained, norms := map[place]float64{}, map[place]float64{}
-	for _, d := range t.adapter().Deltas {
+	for _, d := range t.deltas {
 		m := layerOf.FindStringSubmatch(d.Module())
 		if m == nil {
 			continue
@@ -222,6 +222,8 @@ func (t *trainer) norm(d adapter.Delta) (float64, error) {
 		if d.Magnitude == nil {
 			return d.Norm(), nil
 		}
+	case *adapter.FouRA:
+		return d.Norm(), nil
 	}
 	tensor, ok := t.model.Checkpoint.Lookup(d.Module() + ".weight")
 	if !ok {

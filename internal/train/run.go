@@ -204,7 +204,7 @@ func (t *trainer) profile() *Profile {
 	return p
 }
 
-// groups says which parameters weight decay applies to: matrices and sparse values, not biases and gains; and which have a
+// groups says which parameters weight decay applies to: matrices and sparse values, not biases, gains and magnitudes; and which have a
 // rate of their own: as in PEFT's optimizer for LoRA+, the factors B and vectors.
 func (t *trainer) groups() func(*nn.Param) group {
 	gains := map[string]bool{}
@@ -212,7 +212,7 @@ func (t *trainer) groups() func(*nn.Param) group {
 		gains[g.Name] = true
 	}
 	return func(p *nn.Param) group {
-		g := group{rate: 1, decay: !gains[p.Name]}
+		g := group{rate: 1, decay: p.Kind != nn.Vector && !gains[p.Name]}
 		if ratio := t.cfg.LoraPlusLRRatio; ratio > 0 && (p.Kind == nn.FactorB || p.Kind == nn.Vector) {
 			g.rate = ratio
 		}
@@ -308,6 +308,7 @@ func (t *trainer) step(step int) (StepInfo, error) {
 	for i, b := range t.micro {
 		// Every counted token of the step weighs the same, whichever micro-batch it is in.
 		b.Scale = 1 / float64(counted)
+		b.Number = uint64(step*len(t.micro) + i)
 		r, err := t.machine.Run(b)
 		if err != nil {
 			return info, err

@@ -22,8 +22,9 @@ import (
 type session struct {
 	cfg      *config.Train
 	model    *model.Model
-	deltas   []*adapter.Sparse // nil for full fine-tuning
-	start    *adapter.Adapter  // init_adapter, or nil
+	deltas   []adapter.Delta  // nil for full fine-tuning
+	ranks    adapter.Config   // of the adapter, as far as it concerns ranks
+	start    *adapter.Adapter // init_adapter, or nil
 	train    *data.Dataset
 	valid    *data.Dataset // nil without a validation file
 	loader   *data.Loader
@@ -113,15 +114,8 @@ func (s *session) load(ctx context.Context) error {
 	if s.warmup = cfg.WarmupSteps; s.warmup == 0 {
 		s.warmup = int(math.Ceil(cfg.WarmupRatio * float64(s.steps)))
 	}
-	if cfg.Method == "full" {
-		attachDense(s.model, cfg.Half())
-	} else {
-		if err := s.chooseEntries(ctx); err != nil {
-			return err
-		}
-		if err := attachSparse(s.model, s.deltas); err != nil {
-			return err
-		}
+	if err := s.attach(ctx); err != nil {
+		return err
 	}
 	runtime.GC() // of what loading left behind
 	s.resident = procstat.RSS()

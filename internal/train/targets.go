@@ -1,82 +1,128 @@
 package train
 
 import (
-	"context"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
-	"shira/internal/adapter"
+	"shira/internal/config"
 	"shira/internal/fault"
 	"shira/internal/model"
 	"shira/internal/nn"
 )
 
-// chooseEntries sets the entries to train: those of init_adapter with their values, or those of the configured mask in
-// every weight that target_modules match, at zero.
-func (s *session) chooseEntries(ctx context.Context) error {
-	cfg, m := s.cfg, s.model
-	if cfg.InitAdapter != "" {
-		return s.startFrom(cfg.InitAdapter)
-	}
-	targets, err := matchTargets(m, cfg.TargetModules)
+// matchTargets finds the linear layers that the configuration names, as PEFT does: by a module's full name, its last
+// components, or a regular expression for the whole of it, and by the number of the layer. What matches nothing is an error.
+func matchTargets(m *model.Model, cfg *config.Train) ([]*nn.Weight, error) {
+	targets, err := newTargets(cfg)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s.deltas, err = s.selectEntries(ctx, targets)
-	return err
-}
-
-// startFrom takes the entries and values of the adapter at path, which must fit the model.
-func (s *session) startFrom(path string) error {
-	a, err := adapter.Load(path)
-	if err != nil {
-		return err
-	}
-	if err := a.Check(s.model.Checkpoint, false); err != nil {
-		return err
-	}
-	for _, d := range a.Deltas {
-		sparse, ok := d.(*adapter.Sparse)
-		if !ok || s.model.Linear(d.Module()) == nil {
-			return fault.New(fault.Incompatible, path, "%s cannot be trained sparsely", fault.Quote(d.Module()))
-		}
-		s.deltas = append(s.deltas, sparse)
-	}
-	s.start = a
-	return nil
-}
-
-// matchTargets finds the linear layers that patterns name, as PEFT does: a module's full name or its last components.
-// A pattern that matches nothing is an error.
-func matchTargets(m *model.Model, patterns []string) ([]*nn.Weight, error) {
-	hit := make([]bool, len(patterns))
 	var out []*nn.Weight
+	layers := map[int]bool{}
 	for _, w := range m.Linears() {
-		found := false
-		for i, p := range patterns {
-			if matches(w.Name, p) {
-				hit[i], found = true, true
-			}
+		if n, ok := layerNumber(w.Name); ok {
+			layers[n] = true
 		}
-		if found {
+		if targets.find(w.Name) >= 0 {
 			out = append(out, w)
 		}
 	}
-	var none []string
-	for i, p := range patterns {
-		if !hit[i] {
-			none = append(none, fault.Quote(p))
-		}
-	}
-	if len(none) > 0 {
-		return nil, fault.New(fault.Usage, "", "target_modules match nothing in the model: %s", strings.Join(none, ", ")).
-			WithHint("the model's linear layers are %s", strings.Join(layerKinds(m), ", "))
+	if err := targets.unmatched(m, layers); err != nil {
+		return nil, err
 	}
 	return out, nil
 }
 
-func matches(module, pattern string) bool {
-	return module == pattern || strings.HasSuffix(module, "."+pattern)
+// targets is target_modules and layers_to_transform.
+type targets struct {
+	names    []string
+	patterns []*regexp.Regexp // nil for a name
+	layers   []int            // nil for all
+	hit      []bool
+}
+
+func newTargets(cfg *config.Train) (*targets, error) {
+	t := &targets{
+		names: cfg.TargetModules, layers: cfg.LayersToTransform, hit: make([]bool, len(cfg.TargetModules)),
+		patterns: make([]*regexp.Regexp, len(cfg.TargetModules)),
+	}
+	for i, name := range t.names {
+		if name == config.AllLinear {
+			name = ".*"
+		}
+		if !config.IsPattern(name) {
+			continue
+		}
+		var err error
+		if t.patterns[i], err = regexp.Compile("^(?:" + name + ")$"); err != nil {
+			return nil, fault.Wrap(fault.Usage, "", err, "target_modules: %s", fault.Quote(name))
+		}
+	}
+	return t, nil
+}
+
+// find returns which of the names the module has first, -1 for none.
+func (t *targets) find(module string) int {
+	if t.layers != nil {
+		if n, ok := layerNumber(module); !ok || !slices.Contains(t.layers, n) {
+			return -1
+		}
+	}
+	first := -1
+	for i, name := range t.names {
+		if p := t.patterns[i]; p != nil && p.MatchString(module) || p == nil && matches(module, name) {
+			t.hit[i] = true
+			if first < 0 {
+				first = i
+			}
+		}
+	}
+	return first
+}
+
+// unmatched names what no module has. layers are those of the model.
+func (t *targets) unmatched(m *model.Model, layers map[int]bool) error {
+	var none, missing []string
+	for i, name := range t.names {
+		if !t.hit[i] {
+			none = append(none, fault.Quote(name))
+		}
+	}
+	for _, n := range t.layers {
+		if !layers[n] {
+			missing = append(missing, strconv.Itoa(n))
+		}
+	}
+	switch {
+	case len(missing) > 0:
+		return fault.New(fault.Usage, "", "layers_to_transform: the model has no layer %s", strings.Join(missing, ", ")).
+			WithHint("its layers are 0 to %d", len(layers)-1)
+	case len(none) > 0:
+		return fault.New(fault.Usage, "", "target_modules match nothing in the model: %s", strings.Join(none, ", ")).
+			WithHint("the model's linear layers are %s", strings.Join(layerKinds(m), ", "))
+	}
+	return nil
+}
+
+// named says whether PEFT finds the same modules by the configuration's own words: with lists of names, but not of patterns.
+func (t *targets) named() bool {
+	return !slices.ContainsFunc(t.patterns, func(p *regexp.Regexp) bool { return p != nil })
+}
+
+func matches(module, name string) bool {
+	return module == name || strings.HasSuffix(module, "."+name)
+}
+
+// layerNumber returns the number of the layer that a module is in.
+func layerNumber(module string) (int, bool) {
+	m := layerOf.FindStringSubmatch(module)
+	if m == nil {
+		return 0, false
+	}
+	n, err := strconv.Atoi(m[1])
+	return n, err == nil
 }
 
 // layerKinds returns the distinct last components of the model's linear layers, sorted.
@@ -90,21 +136,6 @@ func layerKinds(m *model.Model) []string {
 }
 
 func lastComponent(module string) string { return module[strings.LastIndexByte(module, '.')+1:] }
-
-// attachSparse makes the deltas' entries trainable.
-func attachSparse(m *model.Model, deltas []*adapter.Sparse) error {
-	for _, d := range deltas {
-		w := m.Linear(d.Name)
-		m.Own(w)
-		base, err := m.Values(w)
-		if err != nil {
-			return err
-		}
-		nn.NewSparse(w, base, d.RowIdx, d.ColIdx, d.Values)
-	}
-	m.Release()
-	return nil
-}
 
 // attachDense makes every parameter trainable; with half, products read a copy in bfloat16.
 func attachDense(m *model.Model, half bool) {

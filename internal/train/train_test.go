@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -258,7 +259,7 @@ func TestPlan(t *testing.T) {
 	if want := float64(p.Trained) / float64(weights); math.Abs(p.ShareOfTargets-want) > 1e-12 {
 		t.Errorf("share of targets %v, want %v", p.ShareOfTargets, want)
 	}
-	if len(p.Targets) != 3 || p.Targets[1] != (PlanTarget{Pattern: "v_proj", Matched: 2, Out: 8, In: 16, Weights: 256, Trained: 96}) {
+	if len(p.Targets) != 3 || !reflect.DeepEqual(p.Targets[1], PlanTarget{Pattern: "v_proj", Matched: 2, Out: 8, In: 16, Weights: 256, Trained: 96}) {
 		t.Errorf("targets %+v", p.Targets)
 	}
 	for _, m := range p.Memory {

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -43,7 +44,7 @@ func newConfigInitCmd(a *app) *cobra.Command {
 func runConfigInit(a *app, o configInitOptions) error {
 	text, ok := config.Starter(o.method)
 	if !ok {
-		return fault.New(fault.Usage, "", "method: want shira or full, got %s", fault.Quote(o.method))
+		return fault.New(fault.Usage, "", "method: want one of %s, got %s", strings.Join(config.MethodNames(), ", "), fault.Quote(o.method))
 	}
 	if o.out == "" || o.out == "-" {
 		fmt.Fprint(a.stdout, text)

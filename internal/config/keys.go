@@ -71,7 +71,7 @@ var keys = []Key{
 		Doc:   "End-of-sequence token after each text of the training file. A completion there always gets one. Validation, like\n`shira eval`, counts none.",
 		field: func(t *Train) any { return &t.AppendEOS }},
 
-	{Name: "method", Section: sectionMethod, Default: "shira", Choices: methodNames(),
+	{Name: "method", Section: sectionMethod, Default: "shira", Choices: MethodNames(),
 		Aliases: []string{"finetuning_type", "fine_tune_type", "adapter"},
 		Doc: "What to train: a few entries of each target weight (shira), two thin factors beside it (lora; rslora with the scale\n" +
 			"alpha/√r; dora with row norms as well; foura in a frequency domain with a gate), the entries of a mask as DoRA would\n" +

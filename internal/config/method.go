@@ -31,7 +31,8 @@ var methods = []method{
 	{"full", 5e-5, false, false},
 }
 
-func methodNames() []string {
+// MethodNames returns the values of the key method.
+func MethodNames() []string {
 	names := make([]string, len(methods))
 	for i, m := range methods {
 		names[i] = m.name

@@ -9,7 +9,7 @@ import (
 // Starter returns a commented configuration to start from, with every key that the method uses. Keys that are not needed
 // are commented out. It reports false for a method that is not available.
 func Starter(method string) (string, bool) {
-	if !slices.Contains(methodNames(), method) {
+	if !slices.Contains(MethodNames(), method) {
 		return "", false
 	}
 	var b strings.Builder

@@ -10,7 +10,7 @@ import (
 )
 
 func TestStarter(t *testing.T) {
-	for _, method := range methodNames() {
+	for _, method := range MethodNames() {
 		text, ok := Starter(method)
 		if !ok {
 			t.Fatalf("no starter for %s", method)

@@ -35,7 +35,7 @@ func newConfigInitCmd(a *app) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringVar(&o.method, "method", "shira", "`shira|full`: what is to be trained")
+	f.StringVar(&o.method, "method", "shira", "`METHOD` of training: shira, lora, rslora, dora, shira-dora, foura or full")
 	f.StringVarP(&o.out, "output", "o", "", "write to `FILE` instead of the standard output, which is also -")
 	f.BoolVar(&o.force, "force", false, "replace FILE where it exists")
 	return cmd

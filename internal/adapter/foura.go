@@ -86,6 +86,12 @@ func (a *Adapter) InputDependent() bool {
 	})
 }
 
+// Freeze fixes the gate to the given values, one for each component.
+func (f *FouRA) Freeze(mean []float32) {
+	f.Gate = &Gate{Mean: mean}
+	f.once, f.plain = sync.Once{}, nil
+}
+
 // lowRank returns the delta without its transform, the gate in A. A gate that depends on the input counts as open.
 func (f *FouRA) lowRank() *LowRank {
 	f.once.Do(func() {

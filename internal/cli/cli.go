@@ -99,6 +99,7 @@ var commands = []func(*app) *cobra.Command{
 	newFuseCmd,
 	newMaskCmd,
 	newSwitchCmd,
+	newFreezeGateCmd,
 	newInspectCmd,
 	newDiffCmd,
 	newConvertCmd,

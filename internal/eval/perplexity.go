@@ -2,6 +2,7 @@ package eval
 
 import (
 	"context"
+	"errors"
 	"math"
 	"path/filepath"
 	"time"
@@ -45,38 +46,15 @@ const defaultBatchTokens = 2048
 
 // Perplexity scores a data file with a model and any number of adapters at their weights.
 func Perplexity(ctx context.Context, o Options) (*Result, error) {
-	if err := kernel.Check(); err != nil {
-		return nil, fault.Wrap(fault.Usage, "", err, "kernels")
-	}
-	if o.Threads > 0 {
-		kernel.SetThreads(o.Threads)
-	}
-	load := model.Load
-	if o.Half {
-		load = model.LoadHalf
-	}
-	m, err := load(o.Model)
+	m, ds, err := open(&o)
 	if err != nil {
 		return nil, err
 	}
 	defer m.Close()
-	if o.MaxSeqLength == 0 {
-		o.MaxSeqLength = m.MaxPositions
-	}
-	if o.MaxSeqLength > m.MaxPositions {
-		return nil, fault.New(fault.Usage, "", "max-seq-length %d is more than the %d positions of the model", o.MaxSeqLength, m.MaxPositions)
-	}
-	if o.BatchTokens == 0 {
-		o.BatchTokens = defaultBatchTokens
-	}
+	defer ds.Close()
 	if err := applyAdapters(m, o); err != nil {
 		return nil, err
 	}
-	ds, err := loadData(m, o)
-	if err != nil {
-		return nil, err
-	}
-	defer ds.Close()
 	scorer, err := NewScorer(m.Decoder)
 	if err != nil {
 		return nil, err
@@ -96,6 +74,41 @@ func Perplexity(ctx context.Context, o Options) (*Result, error) {
 	}, nil
 }
 
+// open loads the model and the data that o names, and gives o's sizes their values.
+func open(o *Options) (*model.Model, *data.Dataset, error) {
+	if err := kernel.Check(); err != nil {
+		return nil, nil, fault.Wrap(fault.Usage, "", err, "kernels")
+	}
+	if o.Threads > 0 {
+		kernel.SetThreads(o.Threads)
+	}
+	load := model.Load
+	if o.Half {
+		load = model.LoadHalf
+	}
+	m, err := load(o.Model)
+	if err != nil {
+		return nil, nil, err
+	}
+	if o.MaxSeqLength == 0 {
+		o.MaxSeqLength = m.MaxPositions
+	}
+	if o.BatchTokens == 0 {
+		o.BatchTokens = defaultBatchTokens
+	}
+	if o.MaxSeqLength > m.MaxPositions {
+		err = fault.New(fault.Usage, "", "max-seq-length %d is more than the %d positions of the model", o.MaxSeqLength, m.MaxPositions)
+	}
+	var ds *data.Dataset
+	if err == nil {
+		ds, err = loadData(m, *o)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, m.Close())
+	}
+	return m, ds, nil
+}
+
 func loadData(m *model.Model, o Options) (*data.Dataset, error) {
 	tok, err := data.OpenTokenizer(filepath.Dir(m.Checkpoint.ConfigPath()))
 	if err != nil {
@@ -104,26 +117,33 @@ func loadData(m *model.Model, o Options) (*data.Dataset, error) {
 	return data.Load(data.Options{Files: data.Files(o.Data), Tokenizer: tok, VocabSize: m.VocabSize, MaxLength: o.MaxSeqLength, OmitEOS: true, Limit: o.Limit})
 }
 
-// applyAdapters adds the weighted deltas of all adapters to the model's weights, each of which is rounded once, if at all.
-// Those that depend on the input are computed beside the weights.
+// applyAdapters loads o's adapters and makes them a part of the model.
 func applyAdapters(m *model.Model, o Options) error {
-	type term struct {
-		adapter.Delta
-		weight float32
-	}
 	var adapters []*adapter.Adapter
 	for _, ref := range o.Adapters {
 		a, err := adapter.Load(ref.Path)
 		if err != nil {
 			return err
 		}
-		if notice := a.Notice(); notice != "" && o.Notice != nil {
-			o.Notice(notice)
-		}
 		adapters = append(adapters, a)
 	}
 	if len(adapters) == 0 {
 		return nil
+	}
+	return apply(m, o, adapters)
+}
+
+// apply adds the deltas of all adapters, at o's weights, to the model's weights, each of which is rounded once, if at all. Those
+// that depend on the input are computed beside the weights.
+func apply(m *model.Model, o Options, adapters []*adapter.Adapter) error {
+	type term struct {
+		adapter.Delta
+		weight float32
+	}
+	for _, a := range adapters {
+		if notice := a.Notice(); notice != "" && o.Notice != nil {
+			o.Notice(notice)
+		}
 	}
 	if err := adapter.CheckAllBeside(m.Checkpoint, adapters, o.ForceBase); err != nil {
 		return err

@@ -28,9 +28,12 @@ type Gate struct {
 
 // Opening is how far components were open, summed over tokens.
 type Opening struct {
-	Sum    []float64
-	Tokens int
+	sum    []float64
+	tokens int
 }
+
+// NewOpening returns the opening of r components before any token.
+func NewOpening(r int) *Opening { return &Opening{sum: make([]float64, r)} }
 
 // params returns what is trained of the gate.
 func (g *Gate) params() []*Param {
@@ -109,19 +112,19 @@ func (g *Gate) at(open []float32, r, b, k, t int) float32 {
 }
 
 func (o *Opening) add(tokens int, at func(p, k int) float32) {
-	o.Tokens += tokens
+	o.tokens += tokens
 	for p := range tokens {
-		for k := range o.Sum {
-			o.Sum[k] += float64(at(p, k))
+		for k := range o.sum {
+			o.sum[k] += float64(at(p, k))
 		}
 	}
 }
 
 // Mean returns the mean opening of each component.
 func (o *Opening) Mean() []float32 {
-	m := make([]float32, len(o.Sum))
-	for k, s := range o.Sum {
-		m[k] = float32(s / float64(max(1, o.Tokens)))
+	m := make([]float32, len(o.sum))
+	for k, s := range o.sum {
+		m[k] = float32(s / float64(max(1, o.tokens)))
 	}
 	return m
 }

@@ -2,7 +2,10 @@
 // adapter or, for full fine-tuning, the model.
 package train
 
-import "shira/internal/nn"
+import (
+	"shira/internal/eval"
+	"shira/internal/nn"
+)
 
 // Observer is told what happens during a run. Calls come from one goroutine, in order.
 type Observer interface {
@@ -44,10 +47,12 @@ type Result struct {
 	EvalLoss            *float64 `json:"eval_loss"`  // of the result; null without a validation file
 	EvalLossBefore      *float64 `json:"eval_loss_before"`
 	TrainableParameters int64    `json:"trainable_parameters"`
-	TokensPerSecond     float64  `json:"tokens_per_second"` // mean over the steps
-	PeakRSSBytes        int64    `json:"peak_rss_bytes"`
-	ValidationCut       bool     `json:"-"`                 // some rows of the validation file were longer than max_seq_length
-	Profile             *Profile `json:"profile,omitempty"` // where it was asked for
+	// OpenRanks is how far foura's gates are open, on the mean over the calibration examples.
+	OpenRanks       []eval.Opening `json:"open_ranks,omitempty"`
+	TokensPerSecond float64        `json:"tokens_per_second"` // mean over the steps
+	PeakRSSBytes    int64          `json:"peak_rss_bytes"`
+	ValidationCut   bool           `json:"-"`                 // some rows of the validation file were longer than max_seq_length
+	Profile         *Profile       `json:"profile,omitempty"` // where it was asked for
 }
 
 // Profile says where a run's time went.

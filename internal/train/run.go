@@ -74,7 +74,7 @@ func Run(ctx context.Context, cfg *config.Train, obs Observer) (*Result, error) 
 		}
 		return nil, err
 	}
-	return t.end()
+	return t.end(context.WithoutCancel(ctx))
 }
 
 // trainer is the loop's state.
@@ -136,7 +136,7 @@ func (t *trainer) begin(from *saved) error {
 }
 
 // end writes the result, after the last step.
-func (t *trainer) end() (*Result, error) {
+func (t *trainer) end(ctx context.Context) (*Result, error) {
 	r := &Result{
 		OutputDir: t.cfg.OutputDir, Steps: t.Step, TrainLoss: t.trainLoss, EvalLoss: t.LossNow, EvalLossBefore: t.LossBefore,
 		TrainableParameters: t.trained(), TokensPerSecond: float64(t.Tokens) / t.Seconds, ResumedFrom: t.resumed,
@@ -148,6 +148,9 @@ func (t *trainer) end() (*Result, error) {
 			return nil, err
 		}
 		r.EvalLoss = t.BestLoss
+	}
+	if err := t.closeGates(ctx, r); err != nil {
+		return nil, err
 	}
 	if err := t.write(t.out.dir); err != nil {
 		return nil, err

@@ -1,0 +1,104 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"shira/internal/adapter"
+	"shira/internal/config"
+	"shira/internal/eval"
+	"shira/internal/fault"
+	"shira/internal/fsx"
+)
+
+type freezeOptions struct {
+	eval.Options
+	adapter      string
+	out          string
+	force        bool
+	computeDType string
+	asJSON       bool
+}
+
+func newFreezeGateCmd(a *app) *cobra.Command {
+	var o freezeOptions
+	cmd := &cobra.Command{
+		Use:   "freeze-gate ADAPTER --model MODEL --data FILE -o OUT",
+		Short: "Fix the gate of a FouRA adapter, so that it can be fused",
+		Long: `Fix the gate of a FouRA adapter to its mean over the tokens of a data file. A gate
+sees the input, so that such an adapter is computed beside the weights; with a
+fixed one it is a change of the weights, which can be fused and switched.
+
+OUT is a new PEFT directory. The adapter is not changed.`,
+		Args:        arguments(1, 1, "one ADAPTER"),
+		Example:     "  shira freeze-gate out --model base --data calib.jsonl -o out-frozen",
+		Annotations: exits(fault.Malformed, fault.Incompatible, fault.Numerical, fault.Interrupted, fault.Terminated),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.adapter = args[0]
+			return runFreezeGate(cmd.Context(), a, o)
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVarP(&o.Model, "model", "m", "", "the `MODEL` that the adapter was trained on")
+	f.StringVarP(&o.Data, "data", "d", "", "`FILE` of examples, like those that the adapter is for")
+	f.StringVarP(&o.out, "output", "o", "", "the `DIRECTORY` to write")
+	f.IntVar(&o.MaxSeqLength, "max-seq-length", 0, "cut examples to `N` tokens; 0: the model's number of positions")
+	f.IntVar(&o.Limit, "limit", 0, "read the first `N` examples only; 0: all")
+	f.BoolVar(&o.force, "force", false, "take another base than that of the adapter, and replace OUT")
+	f.StringVar(&o.computeDType, "compute-dtype", config.Float32, "`TYPE` of the matrix products: float32 or bfloat16")
+	f.IntVar(&o.Threads, "threads", 0, "`N` threads; 0: all cores")
+	addJSON(cmd, &o.asJSON)
+	return cmd
+}
+
+func runFreezeGate(ctx context.Context, a *app, o freezeOptions) error {
+	switch {
+	case o.Model == "":
+		return fault.New(fault.Usage, "", "want --model MODEL")
+	case o.Data == "":
+		return fault.New(fault.Usage, "", "want --data FILE")
+	case o.out == "":
+		return fault.New(fault.Usage, "", "want -o OUT")
+	case o.MaxSeqLength < 0 || o.MaxSeqLength == 1:
+		return fault.New(fault.Usage, "", "--max-seq-length: want at least 2, or 0, got %d", o.MaxSeqLength)
+	case o.Limit < 0 || o.Threads < 0:
+		return fault.New(fault.Usage, "", "--limit and --threads: want no negative number")
+	case o.computeDType != config.Float32 && o.computeDType != config.BFloat16:
+		return fault.New(fault.Usage, "", "--compute-dtype: want float32 or bfloat16, got %s", fault.Quote(o.computeDType))
+	}
+	if _, err := os.Lstat(o.out); err == nil && !o.force {
+		return fault.New(fault.Usage, o.out, "exists already").WithHint("give another output, or --force")
+	}
+	o.Half, o.ForceBase = o.computeDType == config.BFloat16, o.force
+	o.Adapters = []adapter.Ref{{Path: o.adapter, Weight: 1}}
+	o.Notice = a.log.notice
+	frozen, gates, err := eval.FreezeGates(ctx, o.Options)
+	if err != nil {
+		return err
+	}
+	if err := fsx.WriteDir(o.out, frozen.Save, fsx.Replace(o.force)); err != nil {
+		return err
+	}
+	if o.asJSON {
+		return a.printJSON(struct {
+			Output string         `json:"output"`
+			Gates  []eval.Opening `json:"gates"`
+		}{o.out, gates})
+	}
+	var open float64
+	rank := 0
+	t := newTable("<module", "rank", "open")
+	for _, g := range gates {
+		t.add(g.Module, fmt.Sprint(g.Rank), fmt.Sprintf("%.2f", g.Open))
+		open, rank = open+g.Open, rank+g.Rank
+	}
+	fields(a.stdout, [2]string{"adapter", o.out}, [2]string{"open", fmt.Sprintf("%.1f of %d components in %s", open, rank, plural(len(gates), "module"))})
+	fmt.Fprintln(a.stdout)
+	t.write(a.stdout)
+	fmt.Fprintf(a.stdout, "\nNext:\n  shira fuse %s %s\n", shellQuote(o.Model), shellQuote(o.out))
+	return nil
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -106,7 +107,12 @@ func runTrainDry(ctx context.Context, a *app, cfg *config.Train, asJSON bool) er
 
 // printPlan prints what a run would do.
 func (a *app) printPlan(p *train.Plan) {
-	t := newTable("<target", "weights", "shape", "entries", "trained", "share")
+	headings := []string{"<target", "weights", "shape", "entries", "trained", "share"}
+	ranked := slices.ContainsFunc(p.Targets, func(r train.PlanTarget) bool { return r.Ranks != nil })
+	if ranked {
+		headings = append(headings, "rank")
+	}
+	t := newTable(headings...)
 	var weights, trained int64
 	matched := 0
 	for _, r := range p.Targets {
@@ -114,11 +120,19 @@ func (a *app) printPlan(p *train.Plan) {
 		if r.Out > 0 {
 			dims = shape([]int{r.Out, r.In})
 		}
-		t.add(r.Pattern, commas(int64(r.Matched)), dims, commas(r.Weights), commas(r.Trained), share(r.Trained, r.Weights))
+		cells := []string{r.Pattern, commas(int64(r.Matched)), dims, commas(r.Weights), commas(r.Trained), share(r.Trained, r.Weights)}
+		if ranked {
+			cells = append(cells, span(r.Ranks))
+		}
+		t.add(cells...)
 		weights, trained, matched = weights+r.Weights, trained+r.Trained, matched+r.Matched
 	}
 	if len(p.Targets) > 1 {
-		t.add("all", commas(int64(matched)), "", commas(weights), commas(trained), percent(p.ShareOfTargets))
+		cells := []string{"all", commas(int64(matched)), "", commas(weights), commas(trained), percent(p.ShareOfTargets)}
+		if ranked {
+			cells = append(cells, "")
+		}
+		t.add(cells...)
 	}
 	method := p.Method
 	if p.Mask != "" {
@@ -194,6 +208,15 @@ func (a *app) printTrained(cfg *config.Train, r *train.Result) {
 		[2]string{"trained", fmt.Sprintf("%s in %s", plural(int(r.TrainableParameters), "parameter"), steps)},
 		[2]string{"speed", rate(r.TokensPerSecond) + " tokens/s"},
 		[2]string{"memory", memoryText(r.PeakRSSBytes)})
+
+	if len(r.OpenRanks) > 0 {
+		var open float64
+		rank := 0
+		for _, o := range r.OpenRanks {
+			open, rank = open+o.Open, rank+o.Rank
+		}
+		fields(a.stdout, [2]string{"gates", fmt.Sprintf("open for %.1f of %d components on the mean", open, rank)})
+	}
 
 	t := newTable("<", "loss", "perplexity")
 	if r.EvalLossBefore != nil {

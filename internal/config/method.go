@@ -2,10 +2,10 @@ package config
 
 import (
 	"cmp"
+	"maps"
 	"math"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"shira/internal/fault"
@@ -204,18 +204,16 @@ func (t *Train) methodRelations(add func(key, format string, args ...any), wrong
 	}
 	for _, p := range []struct {
 		key     string
-		pattern map[string]string
+		pattern map[string]float64
 		whole   bool
 	}{{"rank_pattern", t.RankPattern, true}, {"alpha_pattern", t.AlphaPattern, false}} {
-		for name, value := range p.pattern {
-			v, err := strconv.ParseFloat(value, 64)
-			switch {
-			case err != nil || v-v != 0 || p.whole && (v < 1 || v > maxCount || v != math.Trunc(v)):
-				add(p.key, "%s: want a number%s, got %s", fault.Quote(name), map[bool]string{true: " from 1 to 1048576"}[p.whole], fault.Quote(value))
-			default:
-				if _, err := regexp.Compile(name); err != nil {
-					add(p.key, "%s is no regular expression (of Go's kind): %v", fault.Quote(name), err)
-				}
+		for _, name := range slices.Sorted(maps.Keys(p.pattern)) {
+			v := p.pattern[name]
+			if p.whole && (v < 1 || v > maxCount || v != math.Trunc(v)) {
+				add(p.key, "%s: want a whole number from 1 to %d, got %g", fault.Quote(name), maxCount, v)
+			}
+			if _, err := regexp.Compile(name); err != nil {
+				add(p.key, "%s is no regular expression (of Go's kind): %v", fault.Quote(name), err)
 			}
 		}
 	}

@@ -22,7 +22,7 @@ func TestMethodKeys(t *testing.T) {
 		`target_modules: '.*\.(0|1)\.[a-z]{1,5}_proj'` + "\nmethod: lora": func(c *Train) bool {
 			return len(c.TargetModules) == 1 && IsPattern(c.TargetModules[0])
 		},
-		"method: lora\nrank_pattern: {down_proj: 16, 'layers.0.*': 2}": func(c *Train) bool { return c.RankPattern["layers.0.*"] == "2" },
+		"method: lora\nrank_pattern: {down_proj: 16, 'layers.0.*': 2}": func(c *Train) bool { return c.RankPattern["layers.0.*"] == 2 },
 		"method: shira-dora\nr: 4\ndensity: 0.01":                      func(c *Train) bool { return c.Rank() == 4 && c.Density == 0.01 && c.UsesFactors() },
 		"method: shira-dora\ndirection: sparse\nr: 4":                  func(c *Train) bool { return !c.UsesFactors() && c.UsesMask() },
 		"method: foura\ngate_hidden: 0":                                func(c *Train) bool { return c.GateHidden != nil && *c.GateHidden == 0 },

@@ -182,7 +182,7 @@ func TestParseErrors(t *testing.T) {
 		"shira with alpha":   {"r: 2\nlora_alpha: 2", "run.yaml:5: lora_alpha: has no effect with method shira", ""},
 		"dora, but not":      {"method: dora\nuse_dora: false", "run.yaml:5: use_dora: is false, but method is dora", ""},
 		"dropout of all":     {"method: lora\nlora_dropout: 1", "run.yaml:5: lora_dropout: want at least 0 and less than 1, got 1", ""},
-		"half a rank":        {"method: lora\nrank_pattern: {q_proj: 1.5}", `run.yaml:5: rank_pattern: "q_proj": want a number from 1 to 1048576, got "1.5"`, ""},
+		"half a rank":        {"method: lora\nrank_pattern: {q_proj: 1.5}", `run.yaml:5: rank_pattern: "q_proj": want a whole number from 1 to 1048576, got 1.5`, ""},
 		"broken pattern":     {"method: lora\nalpha_pattern: {'q(': 1}", `run.yaml:5: alpha_pattern: "q(" is no regular expression (of Go's kind): error parsing regexp: missing closing ): ` + "`q(`", ""},
 		"broken target":      {"method: lora\ntarget_modules: ['q(']", `run.yaml:5: target_modules: "q(" is no regular expression (of Go's kind): error parsing regexp: missing closing ): ` + "`q(`", ""},
 		"all and some":       {"method: lora\ntarget_modules: [all-linear, q_proj]", "run.yaml:5: target_modules: all-linear stands alone", ""},

@@ -28,7 +28,7 @@ type Train struct {
 	LayersToTransform         []int   // nil for all
 	LoraAlpha                 float64 // see Alpha
 	LoraDropout               float64
-	RankPattern, AlphaPattern map[string]string
+	RankPattern, AlphaPattern map[string]float64
 	UseRSLoRA, UseDoRA        bool
 	Direction                 string  // of shira-dora; DirectionLowRank where it is empty
 	Transform, Gate           string  // of foura; TransformDCT and GateSoft where they are empty

@@ -79,16 +79,11 @@ func (m *Magnitude) measure(w *Weight, a *LowRank) {
 	}
 	t := rowProducts.Get().(*rowProduct)
 	defer rowProducts.Put(t)
-	cross, square := t.of(w, a)
+	products := t.of(w, a)
 	r := a.R
 	for i, sum := range m.base {
-		b := a.up.Data[i*r:][:r]
-		for j, v := range b {
-			var s float64
-			for k, u := range b {
-				s += square[j*r+k] * float64(u)
-			}
-			sum += float64(v) * (2*float64(cross.Blk(j / kernel.Block)[i*kernel.Block+j%kernel.Block]) + s)
+		for j, v := range a.up.Data[i*r:][:r] {
+			sum += 2 * float64(v) * float64(products.Blk(j / kernel.Block)[i*kernel.Block+j%kernel.Block])
 		}
 		m.norms[i] = float32(math.Sqrt(max(0, sum)))
 	}
@@ -96,46 +91,39 @@ func (m *Magnitude) measure(w *Weight, a *LowRank) {
 
 // rowProduct is working memory for products with the rows of A.
 type rowProduct struct {
-	rows, products []float32
-	square         []float64
-	halves         kernel.Halves
+	rows, square, products []float32
+	halves                 kernel.Halves
 }
 
 var rowProducts = sync.Pool{New: func() any { return new(rowProduct) }}
 
-// of returns W·Aᵀ, the rows of A in the place of tokens, and A·Aᵀ.
-func (t *rowProduct) of(w *Weight, a *LowRank) (cross kernel.Tensor, square []float64) {
+// of returns W·Aᵀ + s·B·A·Aᵀ/2, the rows of A in the place of tokens.
+func (t *rowProduct) of(w *Weight, a *LowRank) kernel.Tensor {
 	r, n := a.R, kernel.Blocks(a.R)
 	rows := kernel.NewTensor(grow(&t.rows, n*w.In*kernel.Block), w.In)
-	clear(rows.Data)
+	if r%kernel.Block > 0 {
+		clear(rows.Data)
+	}
 	for j := range r {
 		blk := rows.Blk(j / kernel.Block)
 		for f, v := range a.down.Data[j*w.In:][:w.In] {
 			blk[f*kernel.Block+j%kernel.Block] = v
 		}
 	}
-	cross = kernel.NewTensor(grow(&t.products, n*w.Out*kernel.Block), w.Out)
+	products := kernel.NewTensor(grow(&t.products, n*w.Out*kernel.Block), w.Out)
 	if w.Half != nil {
 		t.halves.Set(rows)
-		kernel.MatMulHalf(w.Half, false, &t.halves, cross, false)
+		kernel.MatMulHalf(w.Half, false, &t.halves, products, false)
 	} else {
-		kernel.MatMul(w.Data, false, rows, cross, false)
+		kernel.MatMul(w.Data, false, rows, products, false)
 	}
-	if cap(t.square) < r*r {
-		t.square = make([]float64, r*r)
+	square := kernel.NewTensor(grow(&t.square, n*r*kernel.Block), r)
+	kernel.MatMul(a.down.Data, false, rows, square, false)
+	for i := range square.Data {
+		square.Data[i] /= 2
 	}
-	square = t.square[:r*r]
-	for j := range r {
-		x := a.down.Data[j*w.In:][:w.In]
-		for k := range j + 1 {
-			var s float64
-			for f, v := range a.down.Data[k*w.In:][:w.In] {
-				s += float64(v) * float64(x[f])
-			}
-			square[j*r+k], square[k*r+j] = s, s
-		}
-	}
-	return cross, square
+	kernel.MatMul(a.up.Data, false, square, products, true)
+	return products
 }
 
 // scale computes c from m and the norms.

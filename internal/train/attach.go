@@ -9,7 +9,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
-	"strconv"
 
 	"shira/internal/adapter"
 	"shira/internal/config"
@@ -100,11 +99,10 @@ func (s *session) setRanks(targets []*nn.Weight) error {
 }
 
 // overrides sorts patterns, as PEFT does when it saves them: of several that match, the first counts.
-func overrides(patterns map[string]string) adapter.Overrides {
+func overrides(patterns map[string]float64) adapter.Overrides {
 	var list adapter.Overrides
 	for _, p := range slices.Sorted(maps.Keys(patterns)) {
-		v, _ := strconv.ParseFloat(patterns[p], 64) // checked with the configuration
-		list = append(list, adapter.Override{Pattern: p, Value: v})
+		list = append(list, adapter.Override{Pattern: p, Value: patterns[p]})
 	}
 	return list
 }

@@ -32,6 +32,7 @@ func (t *trainer) closeGates(ctx context.Context, r *Result) error {
 	for _, d := range t.deltas {
 		r.OpenRanks = append(r.OpenRanks, eval.OpeningOf(d.Module(), means[d.Module()]))
 	}
+	t.openRanks = r.OpenRanks
 	if t.gate() != config.GateFrozen {
 		return nil
 	}

@@ -28,7 +28,7 @@ var forms = []struct {
 	{"lora", func(c *config.Train) { c.Mask = "" }},
 	{"lora with dropout", func(c *config.Train) { c.Method, c.LoraDropout = "lora", 0.2 }},
 	{"lora with patterns", func(c *config.Train) {
-		c.Method, c.RankPattern, c.AlphaPattern = "lora", map[string]string{"down_proj": "5", "0.*q_proj": "1"}, map[string]string{"v_proj": "3"}
+		c.Method, c.RankPattern, c.AlphaPattern = "lora", map[string]float64{"down_proj": 5, "0.*q_proj": 1}, map[string]float64{"v_proj": 3}
 		c.TargetModules, c.LayersToTransform = []string{`.*\.[a-z_]*(q|v|down)_proj`}, []int{0, 1}
 	}},
 	{"lora with two rates", func(c *config.Train) { c.Method, c.LoraPlusLRRatio = "lora", 4 }},
@@ -267,7 +267,7 @@ func TestSavedTargets(t *testing.T) {
 // TestPatternsMustMatch wants a pattern that changes no rank to be an error.
 func TestPatternsMustMatch(t *testing.T) {
 	cfg := tinyConfig(t, checkpoint.F32)
-	cfg.Method, cfg.AlphaPattern = "lora", map[string]string{"o_proj": "4"}
+	cfg.Method, cfg.AlphaPattern = "lora", map[string]float64{"o_proj": 4}
 	_, err := MakePlan(context.Background(), cfg)
 	if fault.KindOf(err) != fault.Usage {
 		t.Errorf("got %v", err)

@@ -16,6 +16,7 @@ import (
 	"shira/internal/adapter"
 	"shira/internal/buildinfo"
 	"shira/internal/config"
+	"shira/internal/eval"
 	"shira/internal/fsx"
 	"shira/internal/kernel"
 	"shira/internal/procstat"
@@ -159,7 +160,8 @@ func (t *trainer) layers() ([]report.Section, error) {
 	}
 	var kinds, numbers []string
 	type place struct{ kind, layer string }
-	trained, norms := map[place]float64{}, map[place]float64{}
+	trained, norms, open := map[place]float64{}, map[place]float64{}, map[place]float64{}
+	var buf normBuffer
 	for _, d := range t.deltas {
 		m := layerOf.FindStringSubmatch(d.Module())
 		if m == nil {
@@ -167,11 +169,14 @@ func (t *trainer) layers() ([]report.Section, error) {
 		}
 		at := place{lastComponent(d.Module()), m[1]}
 		kinds, numbers = append(kinds, at.kind), append(numbers, at.layer)
-		norm, err := t.norm(d)
+		norm, err := t.norm(d, &buf)
 		if err != nil {
 			return nil, err
 		}
-		trained[at], norms[at] = float64(d.Parameters()), norm
+		trained[at], norms[at] = float64(t.trainedOf(d)), norm
+		if i := slices.IndexFunc(t.openRanks, func(o eval.Opening) bool { return o.Module == d.Module() }); i >= 0 {
+			open[at] = t.openRanks[i].Open
+		}
 	}
 	if len(kinds) == 0 {
 		return nil, nil
@@ -196,17 +201,24 @@ func (t *trainer) layers() ([]report.Section, error) {
 	matrix := func(title, note string, values map[place]float64) report.Matrix {
 		return report.Matrix{Title: title, Note: note, X: "layer", Rows: kinds, Cols: numbers, Values: grid(values), Whole: len(numbers) > 14}
 	}
-	return []report.Section{{Title: "Layers", Figures: []report.Figure{
+	figures := []report.Figure{
 		matrix("Trained values", "in the weight of each module", trained),
 		matrix("Change", "Frobenius norm of the change of each weight", norms),
-	}}}, nil
+	}
+	if len(open) > 0 {
+		figures = append(figures, matrix("Open rank", "sum over the components of each gate's mean over the calibration examples", open))
+	}
+	return []report.Section{{Title: "Layers", Figures: figures}}, nil
 }
 
 // blockEntries is about how many entries of a change are looked at together.
 const blockEntries = 1 << 20
 
+// normBuffer is memory that norms use in turn.
+type normBuffer struct{ base, block []float32 }
+
 // norm returns the Frobenius norm of a change.
-func (t *trainer) norm(d adapter.Delta) (float64, error) {
+func (t *trainer) norm(d adapter.Delta, buf *normBuffer) (float64, error) {
 	out, in := d.Shape()
 	sum := 0.0
 	switch d := d.(type) {
@@ -229,12 +241,13 @@ func (t *trainer) norm(d adapter.Delta) (float64, error) {
 	if !ok {
 		return math.NaN(), nil
 	}
-	base, err := tensor.Float32s(nil)
-	if err != nil {
+	var err error
+	if buf.base, err = tensor.Float32s(buf.base[:0]); err != nil {
 		return 0, err
 	}
-	rows := max(1, blockEntries/in)
-	block := make([]float32, min(rows, out)*in)
+	base, rows := buf.base, max(1, blockEntries/in)
+	buf.block = slices.Grow(buf.block[:0], min(rows, out)*in)
+	block := buf.block[:cap(buf.block)]
 	for first := 0; first < out; first += rows {
 		n := min(rows, out-first)
 		d.Rows(block[:n*in], base[first*in:(first+n)*in], first, n)

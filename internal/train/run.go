@@ -97,6 +97,8 @@ type trainer struct {
 	micro  []nn.Batch  // of one step; their memory is reused
 	sum    [][]float32 // gradients summed over micro-batches, nil without accumulation
 
+	openRanks []eval.Opening // of foura's gates, in the end
+
 	profiled time.Duration // time of the steps since the machine's profile was reset
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -110,11 +111,17 @@ func (t *targetObject) rank(r int, alpha float64, scale float32) {
 	t.Ranks, t.Alphas, t.Scales = insert(t.Ranks, r), insert(t.Alphas, alpha), insert(t.Scales, scale)
 }
 
+// flatNumber is a number within a name that has underscores for dots.
+var flatNumber = regexp.MustCompile(`_[0-9]+_`)
+
 // kindOf returns what modules of one kind have in common: the last element of the name that is no number, with what
 // follows it.
 func kindOf(module string) string {
 	if component, _, numbered := strings.Cut(module, ":"); numbered {
 		return component
+	}
+	if at := flatNumber.FindAllStringIndex(module, -1); at != nil && !strings.Contains(module, ".") {
+		return module[at[len(at)-1][1]:]
 	}
 	elements := strings.Split(module, ".")
 	i := len(elements) - 1

@@ -316,10 +316,10 @@ func (a *Adapter) describe() {
 	for _, d := range deltas {
 		l := d.(*LowRank)
 		if l.R != c.R {
-			c.RankPattern = append(c.RankPattern, Override{l.Name, float64(l.R)})
+			c.RankPattern = append(c.RankPattern, Override{patternOf(l.Name), float64(l.R)})
 		}
 		if l.Alpha != c.Alpha {
-			c.AlphaPattern = append(c.AlphaPattern, Override{l.Name, l.Alpha})
+			c.AlphaPattern = append(c.AlphaPattern, Override{patternOf(l.Name), l.Alpha})
 		}
 	}
 }

@@ -207,6 +207,8 @@ func checkLoRA(c *Config) error {
 		return fmt.Errorf("r is %d: want a number above 0", c.R)
 	case math.Abs(c.Alpha) > math.MaxFloat32:
 		return fmt.Errorf("lora_alpha is %v: want a float32", c.Alpha)
+	case len(c.RankPattern) > maxOverrides || len(c.AlphaPattern) > maxOverrides:
+		return fmt.Errorf("there are %d patterns of ranks and %d of alphas: want at most %d", len(c.RankPattern), len(c.AlphaPattern), maxOverrides)
 	case c.Dropout < 0 || c.Dropout > 1:
 		return fmt.Errorf("lora_dropout is %v: want 0 … 1", c.Dropout)
 	}

@@ -92,7 +92,7 @@ func TestLoRARefuses(t *testing.T) {
 // TestOverrides resolves ranks and alphas as PEFT does.
 func TestOverrides(t *testing.T) {
 	c := Config{R: 8, Alpha: 16,
-		RankPattern:  Overrides{{"layers.1.q_proj", 2}, {`.*\.k_proj`, 3}, {"q_proj", 4}, {"^v_proj", 5}, {"(up|down)_proj", 6}},
+		RankPattern:  Overrides{{"layers.1.q_proj", 2}, {`.*\.k_proj`, 3}, {"q_proj", 4}, {"^v_proj", 5}, {"o.proj", 7}, {"(up|down)_proj", 6}},
 		AlphaPattern: Overrides{{"layers.0.q_proj", 0.5}, {"model.layers.1.q_proj", 0}},
 	}
 	for _, w := range []struct {
@@ -102,7 +102,7 @@ func TestOverrides(t *testing.T) {
 	}{
 		{"model.layers.1.q_proj", 2, 0}, {"model.layers.11.q_proj", 4, 16}, {"model.layers.0.q_proj", 4, 0.5}, {"q_proj", 4, 16},
 		{"model.k_proj", 3, 16}, {"k_proj", 8, 16}, {"model.xk_proj", 8, 16}, {"v_proj", 5, 16}, {"model.v_proj", 8, 16},
-		{"a.down_proj", 6, 16}, {"a.down_proj.b", 8, 16}, {"model.xq_proj", 8, 16},
+		{"a.down_proj", 6, 16}, {"a.down_proj.b", 8, 16}, {"model.xq_proj", 8, 16}, {"a.o-proj", 7, 16}, {"o_proj", 7, 16}, {"proj", 8, 16},
 	} {
 		r, alpha, err := c.Rank(w.module)
 		if err != nil || r != w.r || alpha != w.alpha {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"strings"
+	"sync"
 )
 
 // Override gives modules another value than all others have.
@@ -19,13 +21,51 @@ type Override struct {
 // JSON they are an object all the same.
 type Overrides []Override
 
+// maxOverrides bounds the patterns of a file, each of which is matched with each module.
+const maxOverrides = 10_000
+
+// compiled caches regular expressions by pattern: every module of an adapter asks for the same few.
+var compiled sync.Map
+
 // matches reports whether o is for module: PEFT matches (.*\.)?(pattern)$.
 func (o Override) matches(module string) (bool, error) {
-	re, err := regexp.Compile(`^(.*\.)?(` + o.Pattern + `)$`)
-	if err != nil {
-		return false, fmt.Errorf("pattern %.200q: %w", o.Pattern, err)
+	if strings.Trim(o.Pattern, plainCharacters) == "" {
+		return o.names(module), nil
 	}
-	return re.MatchString(module), nil
+	re, ok := compiled.Load(o.Pattern)
+	if !ok {
+		made, err := regexp.Compile(`^(.*\.)?(` + o.Pattern + `)$`)
+		if err != nil {
+			return false, fmt.Errorf("pattern %.200q: %w", o.Pattern, err)
+		}
+		re, _ = compiled.LoadOrStore(o.Pattern, made)
+	}
+	return re.(*regexp.Regexp).MatchString(module), nil
+}
+
+// patternOf returns a pattern that matches a name: the name, as older versions of PEFT want it, where that is one.
+func patternOf(name string) string {
+	if strings.Trim(name, plainCharacters) == "" {
+		return name
+	}
+	return regexp.QuoteMeta(name)
+}
+
+// plainCharacters are those of a pattern that is a name. The dot among them matches any character.
+const plainCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."
+
+// names is matches for a pattern that is a name, of which there may be one for each module.
+func (o Override) names(module string) bool {
+	start := len(module) - len(o.Pattern)
+	if start < 0 || start > 0 && module[start-1] != '.' {
+		return false
+	}
+	for i, c := range []byte(o.Pattern) {
+		if c != '.' && c != module[start+i] {
+			return false
+		}
+	}
+	return true
 }
 
 // lookup returns the value of the first override that is for module, or other.

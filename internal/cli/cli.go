@@ -24,13 +24,16 @@ type app struct {
 	stderr io.Writer
 	log    *logger
 
+	colourOut bool // stdout takes colours
+
 	asJSON  bool // the command was given --json
 	running bool // flags and arguments are understood: errors are no longer about them
 }
 
 // Main runs the command line args, without the program's name, and returns the exit code for the process.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
-	a := &app{stdin: stdin, stdout: bufio.NewWriter(stdout), stderr: stderr, log: newLogger(stderr)}
+	a := &app{stdin: stdin, stdout: bufio.NewWriter(stdout), stderr: stderr, log: newLogger(stderr),
+		colourOut: takesColours(stdout)}
 	defer func() {
 		if v := recover(); v != nil {
 			code = a.panicked(v)
@@ -95,6 +98,7 @@ func withSignals(parent context.Context) (context.Context, func()) {
 // commands are the program's commands, in the order of the help.
 var commands = []func(*app) *cobra.Command{
 	newTrainCmd,
+	newDataCmd,
 	newEvalCmd,
 	newFuseCmd,
 	newMaskCmd,

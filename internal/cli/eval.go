@@ -16,6 +16,7 @@ import (
 
 type evalOptions struct {
 	eval.Options
+	fileFlags
 	adapters      []string
 	batchSize     int
 	computeDType  string
@@ -30,7 +31,7 @@ var evalFromEnv = []string{"threads", "max-seq-length"}
 func newEvalCmd(a *app) *cobra.Command {
 	var o evalOptions
 	cmd := &cobra.Command{
-		Use:   "eval MODEL --data FILE.jsonl [--adapter ADAPTER[@WEIGHT]]…",
+		Use:   "eval MODEL --data FILE [--adapter ADAPTER[@WEIGHT]]…",
 		Short: "Score a model, with adapters, on a data file",
 		Long: `Score a model on a data file: the mean loss over counted tokens, in nats, and its
 exponential, the perplexity. Adapters are applied in memory at their weights; no
@@ -54,7 +55,8 @@ exit code is 9.`,
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringVarP(&o.Data, "data", "d", "", "`FILE` of examples, JSONL")
+	f.StringVarP(&o.Data, "data", "d", "", "`FILE` of examples, see \"shira help formats\"")
+	o.fileFlags.add(f)
 	f.StringArrayVarP(&o.adapters, "adapter", "a", nil, "`ADAPTER[@WEIGHT]` to apply; may be repeated")
 	f.IntVar(&o.MaxSeqLength, "max-seq-length", 0, "cut examples to `N` tokens; 0: the model's number of positions")
 	f.IntVar(&o.Limit, "limit", 0, "score the first `N` examples only; 0: all")
@@ -71,7 +73,7 @@ exit code is 9.`,
 func (o *evalOptions) complete() error {
 	switch {
 	case o.Data == "":
-		return fault.New(fault.Usage, "", "want --data FILE.jsonl")
+		return fault.New(fault.Usage, "", "want --data FILE")
 	case o.MaxSeqLength < 0 || o.MaxSeqLength == 1:
 		return fault.New(fault.Usage, "", "--max-seq-length: want at least 2, or 0, got %d", o.MaxSeqLength)
 	case o.Limit < 0 || o.batchSize < 0 || o.Threads < 0:
@@ -90,7 +92,11 @@ func (o *evalOptions) complete() error {
 		return fault.New(fault.Usage, "", "--batch-size: %d is too many", o.batchSize)
 	}
 	o.BatchTokens = o.batchSize * length
+	o.ChatTemplate = o.chatTemplate
 	var err error
+	if o.File, err = o.file(o.Data); err != nil {
+		return err
+	}
 	o.Adapters, err = parseRefs(o.adapters)
 	return err
 }

@@ -19,7 +19,7 @@ type logger struct {
 }
 
 func newLogger(w io.Writer) *logger {
-	return &logger{w: w, colour: isTerminal(w) && os.Getenv(envNoColor) == "" && os.Getenv("TERM") != "dumb"}
+	return &logger{w: w, colour: takesColours(w)}
 }
 
 // configure applies -q, -v and --log-format.
@@ -52,15 +52,22 @@ func (l *logger) record(level slog.Level, message string, attrs []slog.Attr) {
 }
 
 const (
-	red  = "\x1b[31m"
-	cyan = "\x1b[36m"
+	red   = "\x1b[31m"
+	green = "\x1b[32m"
+	cyan  = "\x1b[36m"
+	reset = "\x1b[0m"
 )
+
+// takesColours says whether w is a terminal for people who want colours.
+func takesColours(w io.Writer) bool {
+	return isTerminal(w) && os.Getenv(envNoColor) == "" && os.Getenv("TERM") != "dumb"
+}
 
 func (l *logger) paint(colour, text string) string {
 	if !l.colour {
 		return text
 	}
-	return colour + text + "\x1b[0m"
+	return colour + text + reset
 }
 
 func isTerminal(w io.Writer) bool {

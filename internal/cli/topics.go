@@ -101,11 +101,18 @@ ADAPTERS
                            255 and the number less 255 as a varint (LEB128)
 
 EXAMPLES TO TRAIN ON AND SCORE
-  JSONL, one object a line, one kind in a file:
-    {"text": "…"}                         every token counts
-    {"prompt": "…", "completion": "…"}    the completion counts
-    {"input_ids": […], "labels": […]}     tokens; a label of -100 does not count
-  Text is encoded with the special tokens of the tokenizer, as its tokenizer.json says.
+  JSONL or a JSON array (told by the first character), CSV (.csv), TSV (.tsv), Parquet (told
+  by its first bytes) or plain text (.txt); all but Parquet also within gzip (.gz). The rows
+  of a file are of one kind, which their fields tell or --type says:
+    text               {"text": "…"}: every token counts
+    prompt_completion  {"prompt": "…", "completion": "…"}: the completion counts
+    alpaca             {"instruction": "…", "input": "…", "output": "…"}: the output counts
+    chat               {"messages": [{"role": "…", "content": "…"}]}: the assistant's turns
+    sharegpt           {"conversations": [{"from": "…", "value": "…"}]}: likewise
+    tokens             {"input_ids": […], "labels": […]}: a label of -100 does not count
+  A plain text is cut at <|endoftext|> if it has that, otherwise into lines. Text is encoded
+  with the special tokens of the tokenizer, as its tokenizer.json says; conversations as the
+  model's chat template writes them. ` + "`shira data`" + ` shows which tokens count.
 
 CONFIGURATIONS
   YAML; ` + "`shira config init`" + ` prints one with every key explained.

@@ -151,7 +151,9 @@ func (a *app) printPlan(p *train.Plan) {
 		[2]string{"trained", fmt.Sprintf("%s of the model's %s parameters: %s", commas(p.Trained), commas(p.Parameters), percent(p.ShareOfModel))},
 		[2]string{written, byteSize(p.AdapterBytes)},
 		[2]string{"examples", examplesText(p)},
-		[2]string{"steps", fmt.Sprintf("%s of at most %s tokens", commas(int64(p.Steps)), commas(int64(p.TokensPerStep)))})
+		[2]string{"steps", fmt.Sprintf("%s of at most %s tokens; %s an epoch", commas(int64(p.Steps)), commas(int64(p.TokensPerStep)), commas(int64(p.StepsPerEpoch)))})
+	fmt.Fprintln(a.stdout)
+	a.printDatasets(p.Files)
 
 	memory := newTable("<peak memory, estimated", "")
 	var total int64
@@ -233,11 +235,7 @@ func (a *app) printTrained(cfg *config.Train, r *train.Result) {
 		a.printProfile(cfg, r.Profile)
 	}
 
-	data := cfg.ValidationFile
-	if data == "" {
-		data = cfg.TrainFile
-	}
-	model, dir, file := shellQuote(cfg.ModelNameOrPath), shellQuote(r.OutputDir), shellQuote(data)
+	model, dir, file := shellQuote(cfg.ModelNameOrPath), shellQuote(r.OutputDir), evalData(cfg)
 	if r.ValidationCut {
 		file += fmt.Sprintf(" --max-seq-length %d", cfg.MaxSeqLength) // what the validation losses were measured with
 	}

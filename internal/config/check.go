@@ -118,12 +118,16 @@ func (t *Train) relations(purpose Purpose, p *problems, wrong func(key string) b
 		needed     bool
 	}{
 		{"model_name_or_path", t.ModelNameOrPath, true},
-		{"train_file", t.TrainFile, purpose == ForTraining || calibrates(t.Mask)},
+		{"train_file", strings.Join(texts(t.TrainData()), ""), (purpose != ForMask || calibrates(t.Mask)) && !wrong("datasets")},
 		{"output_dir", t.OutputDir, purpose == ForTraining},
 	} {
 		if required.value == "" && required.needed && !wrong(required.key) {
 			add(required.key, "is missing")
 		}
+	}
+	t.dataRelations(add, wrong)
+	if purpose == ForData {
+		return
 	}
 	if purpose == ForMask {
 		t.choosesMask(add, wrong)
@@ -156,7 +160,7 @@ func (t *Train) watching(add func(key, format string, args ...any), wrong func(k
 		add("eval_strategy", "steps needs eval_steps")
 	case t.EvalSteps > 0 && (t.EvalStrategy == StrategyNo || t.EvalStrategy == StrategyEpoch):
 		add("eval_steps", "has no effect with eval_strategy: %s", t.EvalStrategy)
-	case t.EvalStrategy == StrategyEpoch && t.ValidationFile == "":
+	case t.EvalStrategy == StrategyEpoch && !t.Validates():
 		add("eval_strategy", "needs a validation_file")
 	}
 	for _, best := range []struct {
@@ -165,7 +169,7 @@ func (t *Train) watching(add func(key, format string, args ...any), wrong func(k
 	}{{"load_best_model_at_end", t.LoadBestModelAtEnd}, {"early_stopping_patience", t.EarlyStoppingPatience > 0}} {
 		switch {
 		case !best.on || wrong(best.key):
-		case t.ValidationFile == "":
+		case !t.Validates():
 			add(best.key, "needs a validation_file")
 		case !between:
 			add(best.key, "needs evaluations during the run: set eval_steps")

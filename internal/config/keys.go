@@ -53,11 +53,26 @@ var keys = []Key{
 		field: func(t *Train) any { return &t.InitAdapter }},
 
 	{Name: "train_file", Free: true, Section: sectionData, Example: "train.jsonl", Aliases: []string{"train_data"},
-		Doc:   "JSONL with one example a line: {\"text\"}, {\"prompt\", \"completion\"}, or {\"input_ids\", \"labels\"}.",
+		Doc:   "Examples: JSONL, a JSON array, CSV, TSV, Parquet or plain text; texts, prompts with completions, instructions,\nconversations or tokens. docs/data.md shows each form.",
 		field: func(t *Train) any { return &t.TrainFile }},
+	{Name: "datasets", Section: sectionData,
+		Doc:   "Several files instead, or one with odd names: [{path: a.json, type: alpaca, weight: 2, field_output: answer}].\nWeights are proportions of a mixture; without any, an epoch has every example of every file once.",
+		field: func(t *Train) any { return &t.Datasets }},
 	{Name: "validation_file", Section: sectionData, Example: "valid.jsonl", Aliases: []string{"eval_file"},
 		Doc:   "Held-out examples of the same kinds, evaluated before and after training and every eval_steps.",
 		field: func(t *Train) any { return &t.ValidationFile }},
+	{Name: "validation_datasets", Section: sectionData, Aliases: []string{"test_datasets", "eval_datasets"},
+		Doc:   "Several files instead, as in datasets, without weights.",
+		field: func(t *Train) any { return &t.ValidationDatasets }},
+	{Name: "val_set_size", Section: sectionData, Default: "0", Aliases: []string{"val_size"},
+		Doc:   "Examples of the training data to hold out instead, chosen by the seed: a share below 1, or how many.",
+		field: func(t *Train) any { return &t.ValSetSize }, check: atLeast(0), unset: func(t *Train) bool { return t.ValSetSize == 0 }},
+	{Name: "chat_template", Section: sectionData,
+		Doc:   "How conversations become text: a file of Jinja, or chatml. Default: the chat template of the model.",
+		field: func(t *Train) any { return &t.ChatTemplate }},
+	{Name: "train_on_inputs", Section: sectionData, Default: "false", Aliases: []string{"train_on_prompt"},
+		Doc:   "Prompts count too. Otherwise, where there is a prompt, only what follows it does: completions, outputs, and all the\nassistant's turns of a conversation.",
+		field: func(t *Train) any { return &t.TrainOnInputs }},
 	{Name: "max_seq_length", Section: sectionData, Default: "512", Aliases: []string{"sequence_len", "cutoff_len", "max_length"},
 		Doc:   "Longer examples are cut to this many tokens. At most the model's number of positions.",
 		field: func(t *Train) any { return &t.MaxSeqLength }, check: atLeast(2)},
@@ -269,7 +284,7 @@ var keys = []Key{
 // planned are keys of later versions and of the peers whose meaning this version does not have. To ignore them would
 // change what the user asked for.
 var planned = []string{
-	"modules_to_save", "lora_modules_to_save", "additional_target", "datasets", "fp16", "tf32", "load_in_4bit", "load_in_8bit",
+	"modules_to_save", "lora_modules_to_save", "additional_target", "fp16", "tf32", "load_in_4bit", "load_in_8bit",
 	"per_device_eval_batch_size", "deepspeed", "greater_is_better", "loraplus_lr_embedding", "plot_loss", "save_only_model",
 	"save_safetensors", "logging_strategy", "do_train",
 }

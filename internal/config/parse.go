@@ -75,6 +75,7 @@ type Purpose int
 const (
 	ForTraining Purpose = iota
 	ForMask             // of a run, without training
+	ForData             // of a run, only read
 )
 
 // ParseFor is Parse for a purpose. Without a path there is no file.

@@ -23,6 +23,7 @@ type scalar struct {
 	isList bool
 	// named are the values of a mapping of names to values, by name.
 	named map[string]scalar
+	node  *yaml.Node // of a key that lists datasets, the value as it stands
 }
 
 // textScalar returns the value of a flag or variable: the text as it is, without quotes and escapes.
@@ -97,6 +98,11 @@ func (k *Key) decode(t *Train, s scalar) string {
 	}
 	if list, ok := field.(*[]int); ok {
 		return s.wholes(list)
+	}
+	if list, ok := field.(*[]Dataset); ok {
+		var msg string
+		*list, msg = s.datasets()
+		return msg
 	}
 	if m, ok := field.(*map[string]string); ok {
 		var msg string
@@ -321,6 +327,10 @@ func (k *Key) value(t *Train) any {
 	case *[]int:
 		if *v != nil {
 			return slices.Clone(*v)
+		}
+	case *[]Dataset:
+		if len(*v) > 0 {
+			return texts(*v)
 		}
 	case *map[string]string:
 		if len(*v) > 0 {

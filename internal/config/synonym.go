@@ -43,6 +43,12 @@ var synonyms = []synonym{
 	{"resume_from_checkpoint", "false", "", ""},
 	{"auto_resume_from_checkpoints", "true", "resume_from_checkpoint", ResumeAuto},
 	{"auto_resume_from_checkpoints", "false", "", ""},
+	{"mask_prompt", "true", "train_on_inputs", "false"},
+	{"mask_prompt", "false", "train_on_inputs", "true"},
+	{"completion_only_loss", "true", "train_on_inputs", "false"},
+	{"completion_only_loss", "false", "train_on_inputs", "true"},
+	{"assistant_only_loss", "true", "train_on_inputs", "false"},
+	{"chat_template", "tokenizer_default", "", ""},
 }
 
 // translate returns the name and value that are meant by those given. What asks for nothing has no name. It adds a notice

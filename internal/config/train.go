@@ -9,12 +9,17 @@ type Train struct {
 	ModelNameOrPath string
 	InitAdapter     string
 
-	TrainFile      string
-	ValidationFile string
-	MaxSeqLength   int // tokens
-	Packing        bool
-	Shuffle        bool
-	AppendEOS      bool
+	TrainFile          string
+	Datasets           []Dataset
+	ValidationFile     string
+	ValidationDatasets []Dataset
+	ValSetSize         float64 // below 1 a share of the training examples, otherwise how many; 0 = none
+	ChatTemplate       string  // a file or name; "" = the model's
+	TrainOnInputs      bool
+	MaxSeqLength       int // tokens
+	Packing            bool
+	Shuffle            bool
+	AppendEOS          bool
 
 	Method        string
 	Mask          string

@@ -54,6 +54,9 @@ func (r *resolver) pair(key, value *yaml.Node) {
 		return
 	}
 	s, msg := nodeScalar(value)
+	if k := lookup(key.Value); k != nil && k.listsDatasets() {
+		s, msg = scalar{node: value, null: value.Tag == "!!null"}, ""
+	}
 	name, s := r.translate(key.Value, s, origin)
 	if name == "" {
 		return

@@ -30,7 +30,7 @@ type conversation struct {
 func (e *encoder) chat(r *row, kind int) (ids, labels []int32, err error) {
 	if e.Template == nil {
 		return nil, nil, fault.New(fault.Incompatible, "", "a conversation, and the model has no chat template").
-			WithHint("set chat_template: %s, or the path of a Jinja file", strings.Join(TemplateNames(), ", "))
+			WithHint("set chat_template, or --chat-template: %s, or the path of a Jinja file", strings.Join(TemplateNames(), ", "))
 	}
 	c, err := r.conversation(kind)
 	if err != nil {
@@ -44,26 +44,43 @@ func (e *encoder) chat(r *row, kind int) (ids, labels []int32, err error) {
 	if e.TrainOnInputs {
 		return ids, nil, nil
 	}
-	spans, err := e.turns(c, full)
-	if err != nil {
-		return nil, nil, err
-	}
 	labels = make([]int32, len(ids))
 	for i := range labels {
 		labels[i] = Ignore
 	}
-	for _, span := range spans {
-		first := commonPrefix(ids, e.Tokenizer.Encode(full.Text[:span[0]]))
-		end := len(ids)
-		if span[1] < len(full.Text) {
-			end = commonPrefix(ids, e.Tokenizer.Encode(full.Text[:span[1]]))
+	err = e.turns(c, full, func(t turn) bool {
+		first := commonPrefix(ids, e.Tokenizer.Encode(full.Text[:t.start]))
+		if e.MaxLength > 0 && first >= e.MaxLength {
+			return false // what follows is cut off
 		}
-		end = e.turnEnd(ids, first, end)
+		end := len(ids)
+		if t.end < len(full.Text) {
+			end = commonPrefix(ids, e.Tokenizer.Encode(full.Text[:t.end]))
+		}
+		if t.open {
+			end = e.nextSpecial(ids, end)
+		} else {
+			end = e.turnEnd(ids, first, end)
+		}
 		if first < end {
 			copy(labels[first:end], ids[first:end])
 		}
+		return true
+	})
+	return ids, labels, err
+}
+
+// nextSpecial returns the index after the special token that follows end, or end where a text does.
+func (e *encoder) nextSpecial(ids []int32, end int) int {
+	for i := end; i < len(ids); i++ {
+		if e.Tokenizer.IsSpecial(ids[i]) {
+			return i + 1
+		}
+		if strings.TrimSpace(e.Tokenizer.Decode(ids[i:i+1])) != "" {
+			break
+		}
 	}
-	return ids, labels, nil
+	return end
 }
 
 // turnEnd moves the end of a turn before the white space that a template puts after the token that ends it: the model never
@@ -87,38 +104,16 @@ func (e *encoder) refused(err error) error {
 	return fmt.Errorf("the chat template fails: %w (%s)", err, e.Template.Name)
 }
 
-// conversation reads the messages of a row.
+// conversation reads the messages of a row. Where a prompt and a completion have some each, only the latter's count.
 func (r *row) conversation(kind int) (*conversation, error) {
-	f := fieldMessages
-	if kind == shareGPTKind {
-		f = fieldConversations
-	}
-	v, err := r.jinja(f)
-	if err != nil {
-		return nil, err
-	}
-	list, ok := v.(*jinja.List)
-	if !ok {
-		return nil, r.value(f).wrongType(r.name(f), "an array of messages")
-	}
-	if len(list.Items) == 0 {
-		return nil, fmt.Errorf("%s is empty", r.name(f))
-	}
 	c := &conversation{}
-	system, err := r.text(fieldSystem)
-	if err != nil {
-		return nil, err
-	}
-	for i, item := range list.Items {
-		m, counts, err := r.message(item)
-		if err != nil {
-			return nil, fmt.Errorf("%s[%d]: %w", r.name(f), i, err)
+	parts := map[int][]field{chatKind: {fieldMessages}, shareGPTKind: {fieldConversations}, promptKind: {fieldPrompt, fieldCompletion}}[kind]
+	for i, f := range parts {
+		if err := r.messages(c, f, i == len(parts)-1); err != nil {
+			return nil, err
 		}
-		if role, _ := m.Get(roleName); i == 0 && system != "" && role != "system" {
-			c.add(message("system", system), false)
-		}
-		c.add(m, counts)
 	}
+	var err error
 	if r.has&fieldTools != 0 {
 		if c.tools, err = r.jinja(fieldTools); err != nil {
 			return nil, err
@@ -128,6 +123,41 @@ func (r *row) conversation(kind int) (*conversation, error) {
 		}
 	}
 	return c, nil
+}
+
+// messages adds those of a field to a conversation, after the row's system message if there is one.
+func (r *row) messages(c *conversation, f field, count bool) error {
+	v, err := r.jinja(f)
+	if err != nil {
+		return err
+	}
+	list, ok := v.(*jinja.List)
+	if !ok {
+		return r.value(f).wrongType(r.name(f), "an array of messages")
+	}
+	if len(list.Items) == 0 {
+		return fmt.Errorf("%s is empty", r.name(f))
+	}
+	system, err := r.text(fieldSystem)
+	if err != nil {
+		return err
+	}
+	for i, item := range list.Items {
+		m, counts, err := r.message(item)
+		if err != nil {
+			return fmt.Errorf("%s[%d]: %w", r.name(f), i, err)
+		}
+		if role, _ := m.Get(roleName); len(c.messages) == 0 && system != "" && role != "system" {
+			c.add(message("system", system), false)
+		}
+		c.add(m, counts && count)
+	}
+	return nil
+}
+
+func emptyList(v any) bool {
+	l, ok := v.(*jinja.List)
+	return ok && len(l.Items) == 0
 }
 
 func (c *conversation) add(m *jinja.Dict, counts bool) {
@@ -164,7 +194,8 @@ func (r *row) jinja(f field) (any, error) {
 	return v, nil
 }
 
-// message brings a message into the form {role, content, …} and says whether to train on it: it is the assistant's, and
+// message brings a message into the form {role, content, …}, without what is null, as it is in tables where other messages
+// have it, and says whether to train on it: it is the assistant's, and
 // neither "weight": 0 (OpenAI) nor "train": false (axolotl) excludes it.
 func (r *row) message(v any) (m *jinja.Dict, counts bool, err error) {
 	from, ok := v.(*jinja.Dict)
@@ -188,7 +219,7 @@ func (r *row) message(v any) (m *jinja.Dict, counts bool, err error) {
 		return nil, false, fmt.Errorf("no role: want %s, a string", fault.Quote(roleKey))
 	}
 	content, ok := from.Get(contentKey)
-	if _, calls := from.Get("tool_calls"); !ok && !calls {
+	if calls, _ := from.Get("tool_calls"); !ok && calls == nil {
 		return nil, false, fmt.Errorf("no content: want %s", fault.Quote(contentKey))
 	}
 	switch content.(type) {
@@ -201,7 +232,7 @@ func (r *row) message(v any) (m *jinja.Dict, counts bool, err error) {
 	}
 	m = message(name, content)
 	for k, v := range from.All() {
-		if k != roleKey && k != contentKey && k != roleName && k != contentName {
+		if v != nil && k != roleKey && k != contentKey && k != roleName && k != contentName {
 			m.Set(k, v)
 		}
 	}
@@ -210,34 +241,44 @@ func (r *row) message(v any) (m *jinja.Dict, counts bool, err error) {
 	return m, name == assistant && weight != int64(0) && weight != float64(0) && train != false, nil
 }
 
-// turns returns the byte ranges of the rendered text that count.
+// turn is a range of bytes of a rendered text that counts. Where it is open, the special token after it does too.
+type turn struct {
+	start, end int
+	open       bool
+}
+
+// turns calls f for the turns that count, in order, until f returns false.
 //
 // Where the template marks them itself by {% generation %}, these are they. Otherwise a turn starts where the template,
 // given the messages before and asked for the start of the assistant's turn, ends; and it ends where the template, given
 // the messages up to it, ends. That needs the one text to be a prefix of the other, which is checked: some templates leave
 // earlier thoughts out, or move the system message. There the place of the content is found by rendering it changed.
-func (e *encoder) turns(c *conversation, full jinja.Result) ([][2]int, error) {
+func (e *encoder) turns(c *conversation, full jinja.Result, f func(turn) bool) error {
 	if e.Template.jinja.HasGeneration() {
-		return c.generated(full.Generated)
+		spans, err := c.generated(full.Generated)
+		for _, s := range spans {
+			if !f(turn{start: s[0], end: s[1]}) {
+				break
+			}
+		}
+		return err
 	}
-	var spans [][2]int
 	past := 0
 	for i, counts := range c.counts {
 		if !counts {
 			continue
 		}
-		start, ok := e.turnStart(c, full.Text, i)
-		end := 0
-		if ok {
-			end, ok = e.turnStop(c, full.Text, i)
-		}
-		if !ok || start < past || end < start {
-			return nil, fault.New(fault.Malformed, "", "the chat template gives message %d no place of its own in the text", i).
+		var t turn
+		ok := e.turnStart(c, full.Text, i, &t) && e.turnStop(c, full.Text, i, &t)
+		if !ok || t.start < past || t.end < t.start {
+			return fault.New(fault.Malformed, "", "the chat template gives message %d no place of its own in the text", i).
 				WithHint("put {%% generation %%} around the assistant's text in the template and set chat_template to it, or set train_on_inputs: true")
 		}
-		spans, past = append(spans, [2]int{start, end}), end
+		if past = t.end; !f(t) {
+			break
+		}
 	}
-	return spans, nil
+	return nil
 }
 
 // generated returns the marked ranges but those of messages that do not count.
@@ -265,46 +306,69 @@ func (c *conversation) generated(spans [][2]int) ([][2]int, error) {
 	return kept, nil
 }
 
-// turnStart returns where in text the turn of message i starts.
-func (e *encoder) turnStart(c *conversation, text string, i int) (int, bool) {
+// turnStart finds where in text the turn of message i starts.
+func (e *encoder) turnStart(c *conversation, text string, i int, t *turn) bool {
 	before, err := e.Template.render(c.messages[:i], c.tools, false)
+	var prompt jinja.Result
 	if err == nil {
-		prompt, err := e.Template.render(c.messages[:i], c.tools, true)
-		// A template that starts no turn when asked may still put something before the content.
-		if err == nil && prompt.Text != before.Text && strings.HasPrefix(text, prompt.Text) {
-			return len(prompt.Text), true
-		}
+		prompt, err = e.Template.render(c.messages[:i], c.tools, true)
 	}
-	head, _, ok := e.mark(c, c.messages, i, true)
-	if !ok || !strings.HasPrefix(text, head) {
-		return 0, false
+	// A template that starts no turn when asked may still put something before the content.
+	asked := err == nil && prompt.Text != before.Text
+	if asked && strings.HasPrefix(text, prompt.Text) {
+		t.start = len(prompt.Text)
+		return true
 	}
-	return len(head), true
+	if head, _, ok := e.mark(c, c.messages, i, true); ok && strings.HasPrefix(text, head) {
+		t.start = len(head)
+		return true
+	}
+	// The content does not start as it was given, and the template asks for more than it writes, such as a thought: the turn
+	// starts where the text is no longer what is asked for.
+	if asked && strings.HasPrefix(text, before.Text) {
+		t.start = sharedPrefix(text, prompt.Text)
+		return t.start > len(before.Text)
+	}
+	return false
 }
 
-// turnStop returns where in text the turn of message i ends.
-func (e *encoder) turnStop(c *conversation, text string, i int) (int, bool) {
+// turnStop finds where in text the turn of message i ends.
+func (e *encoder) turnStop(c *conversation, text string, i int, t *turn) bool {
 	if i == len(c.messages)-1 {
-		return len(text), true
+		t.end = len(text)
+		return true
 	}
 	upTo, err := e.Template.render(c.messages[:i+1], c.tools, false)
 	if err == nil && strings.HasPrefix(text, upTo.Text) {
-		return len(upTo.Text), true
+		t.end = len(upTo.Text)
+		return true
 	}
 	_, tail, ok := e.mark(c, c.messages, i, false)
 	if !ok || !strings.HasSuffix(text, tail) {
-		return 0, false
+		return false
 	}
 	_, ending, ok := e.mark(c, c.messages[:i+1], i, false)
 	if !ok {
-		return 0, false
+		return false
 	}
-	// What follows the content both when the conversation ends there and when it goes on.
+	// What follows the content both when the conversation ends there and when it goes on. Some templates end the last turn
+	// by a token of its own.
+	t.end = len(text) - len(tail)
+	if n := sharedPrefix(tail, ending); n == len(ending) {
+		t.end += n
+	} else {
+		t.open = true
+	}
+	return true
+}
+
+// sharedPrefix returns the length of the longest prefix that a and b share.
+func sharedPrefix(a, b string) int {
 	n := 0
-	for n < len(tail) && n < len(ending) && tail[n] == ending[n] {
+	for n < len(a) && n < len(b) && a[n] == b[n] {
 		n++
 	}
-	return len(text) - len(tail) + n, true
+	return n
 }
 
 // sentinel is what no text holds: characters of private use.

@@ -9,6 +9,7 @@ package data
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"shira/internal/fault"
@@ -121,6 +122,7 @@ type entry struct {
 	row, line int32
 	file      uint16 // in Dataset.Sources
 	own       bool   // has labels of its own
+	cut       bool   // at the maximum length
 }
 
 // Len returns the number of examples, at least one.
@@ -147,17 +149,20 @@ func (d *Dataset) Place(i int) string {
 	return fmt.Sprintf("%s:%d", d.Sources[e.file].Path, e.line)
 }
 
-// Pick returns the examples of the given ascending indices as a dataset. It shares the memory of d, which must stay open.
+// Pick returns the examples of the given ascending indices as a dataset, whose statistics are of these alone. It shares the memory of d, which must stay open.
 func (d *Dataset) Pick(indices []int) *Dataset {
 	p := &Dataset{Sources: slices.Clone(d.Sources), SHA256: d.SHA256, tokens: d.tokens}
 	for f := range p.Sources {
-		s := &p.Sources[f]
-		s.Examples, s.Tokens, s.LabelTokens, s.Longest = 0, 0, 0, 0
+		p.Sources[f].Examples, p.Sources[f].Stats = 0, Stats{}
 	}
 	for _, i := range indices {
 		e, s := d.index[i], &p.Sources[d.index[i].file]
 		if s.Examples++; s.Examples == 1 {
 			s.First = len(p.index)
+		}
+		s.Rows++
+		if e.cut {
+			s.Truncated++
 		}
 		s.Tokens += int64(e.tokens)
 		s.LabelTokens += int64(d.Example(i).Counted())
@@ -169,6 +174,43 @@ func (d *Dataset) Pick(indices []int) *Dataset {
 	}
 	return p
 }
+
+// HoldOut splits the dataset by the seed into examples to train on and others to validate on: size is the share of the
+// latter below 1, and their number otherwise. Both keep the order, and share d's memory.
+func (d *Dataset) HoldOut(size float64, seed uint64) (train, valid *Dataset, err error) {
+	n := int(min(size, float64(d.Len())))
+	if size < 1 {
+		n = max(1, int(math.Round(size*float64(d.Len()))))
+	}
+	if n >= d.Len() {
+		return nil, nil, fault.New(fault.Usage, d.Name(), "%d examples to hold out of %d: none would be left to train on", n, d.Len())
+	}
+	order := make([]int32, d.Len())
+	permute(order, seed, holdOutStream)
+	held := make([]bool, d.Len())
+	for _, i := range order[:n] {
+		held[i] = true
+	}
+	var rest, out []int
+	for i, h := range held {
+		if h {
+			out = append(out, i)
+		} else {
+			rest = append(rest, i)
+		}
+	}
+	train, valid = d.Pick(rest), d.Pick(out)
+	for f := range train.Sources { // what was read and not kept goes with the former
+		t, v, s := &train.Sources[f], valid.Sources[f], d.Sources[f]
+		t.Rows, t.Truncated, t.NoLabels = s.Rows-v.Rows, s.Truncated-v.Truncated, s.NoLabels
+	}
+	train.Stats.Rows, train.Stats.Truncated = d.Stats.Rows-valid.Stats.Rows, d.Stats.Truncated-valid.Stats.Truncated
+	train.Stats.NoLabels = d.Stats.NoLabels
+	return train, valid, nil
+}
+
+// holdOutStream is the random stream of HoldOut.
+const holdOutStream = packStream - 1
 
 // Name is the first file's path, and how many more there are.
 func (d *Dataset) Name() string {

@@ -38,7 +38,7 @@ func (e *encoder) encode(r *row, kind int) (ids, labels []int32, err error) {
 	case textKind:
 		ids, err = e.text(r)
 	case promptKind:
-		ids, labels, err = e.pair(r, fieldPrompt, fieldCompletion)
+		ids, labels, err = e.pair(r)
 	case alpacaKind:
 		ids, labels, err = e.alpaca(r)
 	default:
@@ -100,16 +100,20 @@ func (e *encoder) tokens(r *row) (ids, labels []int32, err error) {
 	return r.ids, r.labels, nil
 }
 
-func (e *encoder) pair(r *row, prompt, completion field) (ids, labels []int32, err error) {
-	p, err := r.text(prompt)
+// pair encodes a prompt and its completion: texts, or as TRL has them also messages.
+func (e *encoder) pair(r *row) (ids, labels []int32, err error) {
+	if r.value(fieldPrompt).peek() == '[' {
+		return e.chat(r, promptKind)
+	}
+	prompt, err := r.text(fieldPrompt)
 	if err != nil {
 		return nil, nil, err
 	}
-	c, err := r.text(completion)
+	completion, err := r.text(fieldCompletion)
 	if err != nil {
 		return nil, nil, err
 	}
-	return e.completion(p, c)
+	return e.completion(prompt, completion)
 }
 
 // The prompts of Stanford Alpaca (train.py, PROMPT_DICT), with the newline after "### Response:" that alpaca-lora,
@@ -137,6 +141,12 @@ func (e *encoder) alpaca(r *row) (ids, labels []int32, err error) {
 	for i, f := range []field{fieldSystem, fieldInstruction, fieldInput, fieldOutput} {
 		if text[i], err = r.text(f); err != nil {
 			return nil, nil, err
+		}
+	}
+	if r.has&fieldHistory != 0 {
+		if v, err := r.value(fieldHistory).jinja(2); err != nil || v != nil && v != "" && !emptyList(v) {
+			return nil, nil, fault.New(fault.Malformed, "", "%s: earlier turns of an instruction are not supported", r.name(fieldHistory)).
+				WithHint("write such rows as conversations, with the turns in \"messages\"")
 		}
 	}
 	return e.completion(alpacaPrompt(text[0], text[1], text[2]), text[3])

@@ -64,7 +64,7 @@ type rowType struct {
 var rowTypes = []rowType{
 	{"text", []string{"completion", "pretrain", "pt"}, fieldText, 0},
 	{"prompt_completion", []string{"prompt-completion"}, fieldPrompt | fieldCompletion, 0},
-	{"alpaca", []string{"instruction"}, fieldInstruction | fieldOutput, fieldInput | fieldSystem},
+	{"alpaca", []string{"instruction"}, fieldInstruction | fieldOutput, fieldInput | fieldSystem | fieldHistory},
 	{"chat", []string{"chat_template", "messages", "openai", "chatml"}, fieldMessages, fieldSystem | fieldTools},
 	{"sharegpt", []string{"conversations"}, fieldConversations, fieldSystem | fieldTools},
 	{"tokens", []string{"tokenized", "input_ids"}, fieldInputIDs, fieldLabels},

@@ -2,6 +2,7 @@ package data
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -112,7 +113,7 @@ func examples(ds *Dataset) []Example {
 
 func mustLoad(t testing.TB, o Options) *Dataset {
 	t.Helper()
-	ds, err := Load(o)
+	ds, err := Load(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@
 package data
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"syscall"
@@ -16,7 +17,7 @@ func TestFIFO(t *testing.T) {
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		t.Skip(err)
 	}
-	_, err := Load(Options{Files: Files(path)})
+	_, err := Load(context.Background(), Options{Files: Files(path)})
 	if got, want := fmt.Sprint(err), path+": is a named pipe, not a regular file"; got != want {
 		t.Errorf("error is %q, want %q", got, want)
 	}
@@ -27,7 +28,7 @@ func TestFIFO(t *testing.T) {
 
 func TestReadFault(t *testing.T) {
 	path := filepath.Join(write(t, `{"text":"a"}`), "below a file")
-	_, err := Load(Options{Files: Files(path)})
+	_, err := Load(context.Background(), Options{Files: Files(path)})
 	if got, want := fmt.Sprint(err), path+": cannot open: not a directory"; got != want {
 		t.Errorf("error is %q, want %q", got, want)
 	}

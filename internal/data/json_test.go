@@ -1,6 +1,7 @@
 package data
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -99,7 +100,7 @@ func FuzzLoad(f *testing.F) {
 		if err := os.WriteFile(path, content, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		ds, err := Load(Options{Files: Files(path), Tokenizer: byteTokenizer{}, Template: template, MaxLength: 8, MaxLineBytes: 1 << 20})
+		ds, err := Load(context.Background(), Options{Files: Files(path), Tokenizer: byteTokenizer{}, Template: template, MaxLength: 8, MaxLineBytes: 1 << 20})
 		if err != nil {
 			if kind := fault.KindOf(err); kind != fault.Malformed {
 				t.Errorf("kind of %v is %d", err, kind)

@@ -1,6 +1,7 @@
 package data
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -22,7 +23,7 @@ const maxProblems = 8
 // Errors are faults: Malformed for a file that is not regular, empty, not of its format, of mixed kinds of rows, or without
 // a single token that counts; Incompatible where the tokenizer cannot serve the rows or the model; Environment where a file
 // is missing or reading fails. What concerns a row is "path:line: …", and the lines of further bad rows follow.
-func Load(opt Options) (*Dataset, error) {
+func Load(ctx context.Context, opt Options) (*Dataset, error) {
 	if err := opt.check(); err != nil {
 		return nil, err
 	}
@@ -30,9 +31,10 @@ func Load(opt Options) (*Dataset, error) {
 	enc := newEncoder(&opt)
 	sum := sha256.New()
 	for _, f := range opt.Files {
-		digest, err := ds.load(enc, f)
+		digest, err := ds.load(ctx, enc, f)
 		if err != nil {
-			return nil, errors.Join(err, ds.Close())
+			_ = ds.Close() // of what nobody needs any more
+			return nil, err
 		}
 		if ds.SHA256 = digest; len(opt.Files) > 1 { // of several files the digest is that of their digests and weights
 			fmt.Fprintf(sum, "%s %g\n", digest, f.Weight)
@@ -44,13 +46,14 @@ func Load(opt Options) (*Dataset, error) {
 	}
 	var err error
 	if ds.tokens, err = ds.store.seal(); err != nil {
-		return nil, errors.Join(err, ds.Close())
+		_ = ds.Close()
+		return nil, err
 	}
 	return ds, nil
 }
 
 // load adds the examples of a file and returns its digest.
-func (d *Dataset) load(enc *encoder, f File) (string, error) {
+func (d *Dataset) load(ctx context.Context, enc *encoder, f File) (string, error) {
 	maxRow := enc.MaxLineBytes
 	if maxRow == 0 {
 		maxRow = DefaultMaxLineBytes
@@ -64,7 +67,7 @@ func (d *Dataset) load(enc *encoder, f File) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	g := gatherer{ds: d, source: Source{File: f, First: len(d.index)}}
+	g := gatherer{ctx: ctx, ds: d, source: Source{File: f, First: len(d.index)}}
 	fe := fileEncoder{encoder: enc, schema: newSchema(&f)}
 	_, fe.split = src.(*textRows)
 	encodeChunks(&chunkReader{source: src, limit: enc.Limit}, &fe, g.add)
@@ -199,6 +202,7 @@ func (e *fileEncoder) row(p *part, r *row, s span, text []byte) error {
 
 // gatherer adds the parts of a file to a dataset, in order.
 type gatherer struct {
+	ctx      context.Context // of the one call that the gatherer lives for
 	ds       *Dataset
 	source   Source
 	first    span // decides the kind of the file's rows
@@ -233,7 +237,7 @@ func (g *gatherer) add(p part) bool {
 	}
 	slices.SortStableFunc(problems, func(a, b problem) int { return a.line - b.line })
 	g.problems = append(g.problems, problems...)
-	return len(g.problems) < maxProblems
+	return len(g.problems) < maxProblems && g.ctx.Err() == nil
 }
 
 // example counts an example and keeps it if it has anything to predict. Labels are nil where they equal ids.
@@ -261,6 +265,7 @@ func (g *gatherer) example(s span, ids, labels []int32) error {
 	}
 	g.ds.index = append(g.ds.index, entry{
 		at: at, tokens: int32(len(ids)), row: int32(s.row), line: int32(s.line), file: uint16(len(g.ds.Sources)), own: labels != nil,
+		cut: s.truncated,
 	})
 	return err
 }
@@ -274,6 +279,8 @@ func (g *gatherer) err() error {
 	switch {
 	case len(g.problems) > 0:
 		return g.problemsErr()
+	case g.ctx.Err() != nil:
+		return g.ctx.Err()
 	case s.Rows == 0:
 		return fault.New(fault.Malformed, s.Path, "the file has no rows")
 	case len(g.ds.index) > s.First:

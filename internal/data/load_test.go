@@ -1,6 +1,7 @@
 package data
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -217,7 +218,7 @@ func TestErrors(t *testing.T) {
 			if tt.opt.Tokenizer == nil {
 				tt.opt.Tokenizer = byteTokenizer{}
 			}
-			_, err := Load(tt.opt)
+			_, err := Load(context.Background(), tt.opt)
 			if err == nil {
 				t.Fatalf("no error, want %q", tt.want)
 			}
@@ -237,7 +238,7 @@ func TestNoTokenizer(t *testing.T) {
 		t.Errorf("ids are %v, want %v", ds.Example(0).IDs, want)
 	}
 	path := write(t, `{"text":"a"}`)
-	_, err := Load(Options{Files: Files(path)})
+	_, err := Load(context.Background(), Options{Files: Files(path)})
 	if got, want := fmt.Sprint(err), path+":1: a row of text, and the model has no tokenizer"; got != want {
 		t.Errorf("error is %q, want %q", got, want)
 	}
@@ -256,7 +257,7 @@ func TestNotAFile(t *testing.T) {
 		{dir, fault.Malformed, "is a directory, not a regular file"},
 		{filepath.Join(dir, "absent"), fault.Environment, "cannot open: no such file or directory"},
 	} {
-		_, err := Load(Options{Files: Files(tt.path)})
+		_, err := Load(context.Background(), Options{Files: Files(tt.path)})
 		if got, want := fmt.Sprint(err), tt.path+": "+tt.want; got != want {
 			t.Errorf("error is %q, want %q", got, want)
 		}
@@ -279,7 +280,7 @@ func TestHints(t *testing.T) {
 	}
 	for _, tt := range tests {
 		tt.opt.Files, tt.opt.Tokenizer = Files(write(t, tt.content)), byteTokenizer{}
-		_, err := Load(tt.opt)
+		_, err := Load(context.Background(), tt.opt)
 		if err == nil || fault.HintOf(err) != tt.hint {
 			t.Errorf("%q: error %v has the hint %q, want %q", tt.content, err, fault.HintOf(err), tt.hint)
 		}
@@ -295,7 +296,7 @@ func TestUnreadable(t *testing.T) {
 		_ = f.Close()
 		t.Skip("permissions do not bind this user")
 	}
-	if _, err := Load(Options{Files: Files(path)}); fault.KindOf(err) != fault.Environment {
+	if _, err := Load(context.Background(), Options{Files: Files(path)}); fault.KindOf(err) != fault.Environment {
 		t.Errorf("error is %v, want an environment fault", err)
 	}
 }

@@ -85,8 +85,16 @@ func (l *Loader) arrange(epoch int) rows {
 // Rows returns the number of rows in the current epoch.
 func (l *Loader) Rows() int { return len(l.rows.ends) }
 
-// Examples returns the number of examples in an epoch.
-func (l *Loader) Examples() int { return len(l.rows.order) }
+// Share returns how many examples of a source of the dataset are in an epoch.
+func (l *Loader) Share(source int) int {
+	s := l.ds.Sources[source]
+	for _, p := range l.mix.parts {
+		if p.first == s.First && s.Examples > 0 {
+			return p.count
+		}
+	}
+	return s.Examples
+}
 
 // BatchSize returns the number of rows in a batch, but for the last of an epoch.
 func (l *Loader) BatchSize() int { return min(l.opt.BatchSize, l.Rows()) }

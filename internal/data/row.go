@@ -27,16 +27,17 @@ const (
 	fieldTools
 	fieldInputIDs
 	fieldLabels
-	fieldChosen // of rows that are not trained on
+	fieldHistory // of rows that are not trained on, as the next two
+	fieldChosen
 	fieldRejected
 )
 
 // fieldNames are the fields' names, in the order of their bits.
 var fieldNames = []string{"text", "prompt", "completion", "instruction", "input", "output", "system", "messages", "conversations",
-	"tools", "input_ids", "labels", "chosen", "rejected"}
+	"tools", "input_ids", "labels", "history", "chosen", "rejected"}
 
 // Fields lists the names that File.Columns may map: those of fields, and of what a message of a conversation has.
-var Fields = append(fieldNames[:len(fieldNames)-2:len(fieldNames)-2], roleName, contentName)
+var Fields = append(fieldNames[:len(fieldNames)-3:len(fieldNames)-3], roleName, contentName)
 
 const (
 	roleName    = "role"
@@ -44,7 +45,7 @@ const (
 )
 
 // free are fields that say nothing about a row's kind: other kinds of rows may have them for other purposes.
-const free = fieldInput | fieldSystem | fieldTools
+const free = fieldInput | fieldSystem | fieldTools | fieldHistory
 
 func (f field) index() int { return bits.TrailingZeros16(uint16(f)) }
 
@@ -164,7 +165,7 @@ func (r *row) resolve() (int, error) {
 	has := r.has &^ free
 	if has&(fieldChosen|fieldRejected) == fieldChosen|fieldRejected {
 		return 0, fault.New(fault.Malformed, "", "a pair of preferences: %s; such rows are not trained on", r.list(r.has)).
-			WithHint("name the type of the rows to train on something else they hold: datasets: [{path: …, type: …}]")
+			WithHint("type in datasets, or --type, names something else in the rows to train on")
 	}
 	for i, t := range rowTypes {
 		if has&^t.optional == t.required {
@@ -174,7 +175,7 @@ func (r *row) resolve() (int, error) {
 	if has == 0 {
 		return 0, fault.New(fault.Malformed, "", "nothing to train on: the row has %s", r.fields()).
 			WithHint(`want "text"; "prompt" and "completion"; "instruction" and "output"; "messages"; "conversations"; or "input_ids"; ` +
-				"datasets: [{path: …, type: …, field_…: …}] gives other names")
+				"or say what they are called: field_… in datasets, or --field")
 	}
 	for _, t := range rowTypes {
 		if part := has & t.required; part == has && bits.OnesCount16(uint16(t.required)) > 1 {
@@ -185,7 +186,7 @@ func (r *row) resolve() (int, error) {
 		return 0, fmt.Errorf("%s without %s", r.list(has), r.name(fieldInputIDs))
 	}
 	return 0, fault.New(fault.Malformed, "", "fields of different kinds of rows: %s", r.list(has)).
-		WithHint("say which kind they are: datasets: [{path: …, type: …}], one of %s", strings.Join(Types(), ", "))
+		WithHint("say which kind they are, by type in datasets or --type: one of %s", strings.Join(Types(), ", "))
 }
 
 // fields lists what the row has for a message.

@@ -55,7 +55,7 @@ func FreezeGates(ctx context.Context, o Options) (*adapter.Adapter, []Opening, e
 	if err := kernel.Check(); err != nil {
 		return nil, nil, fault.Wrap(fault.Usage, "", err, "kernels")
 	}
-	m, ds, err := open(&o)
+	m, ds, err := open(ctx, &o)
 	if err != nil {
 		return nil, nil, err
 	}

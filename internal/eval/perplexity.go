@@ -18,8 +18,10 @@ import (
 
 // Options says what to score.
 type Options struct {
-	Model        string // directory or safetensors file
-	Data         string // JSONL
+	Model        string    // directory or safetensors file
+	Data         string    // file of examples
+	File         data.File // how it is read; its path is not looked at
+	ChatTemplate string    // for conversations: a file or name; "" is the model's
 	Adapters     []adapter.Ref
 	MaxSeqLength int  // rows are cut here; 0 is the model's number of positions
 	BatchTokens  int  // tokens looked at together; 0 chooses. It does not change the result
@@ -46,7 +48,7 @@ const defaultBatchTokens = 2048
 
 // Perplexity scores a data file with a model and any number of adapters at their weights.
 func Perplexity(ctx context.Context, o Options) (*Result, error) {
-	m, ds, err := open(&o)
+	m, ds, err := open(ctx, &o)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +77,7 @@ func Perplexity(ctx context.Context, o Options) (*Result, error) {
 }
 
 // open loads the model and the data that o names, and gives o's sizes their values.
-func open(o *Options) (*model.Model, *data.Dataset, error) {
+func open(ctx context.Context, o *Options) (*model.Model, *data.Dataset, error) {
 	if err := kernel.Check(); err != nil {
 		return nil, nil, fault.Wrap(fault.Usage, "", err, "kernels")
 	}
@@ -101,7 +103,7 @@ func open(o *Options) (*model.Model, *data.Dataset, error) {
 	}
 	var ds *data.Dataset
 	if err == nil {
-		ds, err = loadData(m, *o)
+		ds, err = loadData(ctx, m, *o)
 	}
 	if err != nil {
 		return nil, nil, errors.Join(err, m.Close())
@@ -109,12 +111,19 @@ func open(o *Options) (*model.Model, *data.Dataset, error) {
 	return m, ds, nil
 }
 
-func loadData(m *model.Model, o Options) (*data.Dataset, error) {
-	tok, err := data.OpenTokenizer(filepath.Dir(m.Checkpoint.ConfigPath()))
+func loadData(ctx context.Context, m *model.Model, o Options) (*data.Dataset, error) {
+	dir := filepath.Dir(m.Checkpoint.ConfigPath())
+	tok, err := data.OpenTokenizer(dir)
 	if err != nil {
 		return nil, err
 	}
-	return data.Load(data.Options{Files: data.Files(o.Data), Tokenizer: tok, VocabSize: m.VocabSize, MaxLength: o.MaxSeqLength, OmitEOS: true, Limit: o.Limit})
+	template, err := data.OpenTemplate(dir, o.ChatTemplate)
+	if err != nil {
+		return nil, err
+	}
+	file := o.File
+	file.Path = o.Data
+	return data.Load(ctx, data.Options{Files: []data.File{file}, Tokenizer: tok, Template: template, VocabSize: m.VocabSize, MaxLength: o.MaxSeqLength, OmitEOS: true, Limit: o.Limit})
 }
 
 // applyAdapters loads o's adapters and makes them a part of the model.

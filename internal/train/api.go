@@ -79,8 +79,10 @@ type Plan struct {
 	AdapterBytes   int64        `json:"adapter_bytes"`    // of what the run writes
 	Memory         []PlanMemory `json:"memory"`           // estimate of the peak, by component
 	Examples       int          `json:"examples"`
-	Truncated      int          `json:"truncated"` // examples cut at max_seq_length
-	NoLabels       int          `json:"no_labels"` // examples dropped for having nothing to predict
+	Truncated      int          `json:"truncated"`       // examples cut at max_seq_length
+	NoLabels       int          `json:"no_labels"`       // examples dropped for having nothing to predict
+	Files          []PlanFile   `json:"files"`           // of the training data, and then of the validation data
+	StepsPerEpoch  int          `json:"steps_per_epoch"` // of the first
 	Steps          int          `json:"steps"`
 	TokensPerStep  int          `json:"tokens_per_step"` // at most
 	Notices        []string     `json:"-"`               // what the user should know, one line each

@@ -40,7 +40,7 @@ func ChooseMask(ctx context.Context, cfg *config.Train, notice func(string)) (*M
 		if err := s.limitRows(); err != nil {
 			return nil, err
 		}
-		if err := s.loadData(); err != nil {
+		if err := s.loadData(ctx); err != nil {
 			return nil, err
 		}
 	}

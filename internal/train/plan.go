@@ -53,6 +53,7 @@ func (s *session) plan() *Plan {
 	cfg := s.cfg
 	p := &Plan{
 		Model: cfg.ModelNameOrPath, Method: cfg.Method, Parameters: s.model.Parameters(), Trained: s.trained(),
+		Files: s.planFiles(), StepsPerEpoch: s.loader.Steps(1, cfg.GradientAccumulationSteps),
 		Examples: s.train.Len(), Truncated: s.train.Stats.Truncated, NoLabels: s.train.Stats.NoLabels, Steps: s.steps, Notices: s.notices,
 		TokensPerStep: s.batchTokens() * cfg.GradientAccumulationSteps,
 	}

@@ -270,7 +270,7 @@ func (t *trainer) runSection() report.Section {
 	facts := report.Table{Head: []string{"Run", "Value"}, Rows: [][]string{
 		{"base", t.cfg.ModelNameOrPath}, {"base fingerprint", t.fingerprint}, {"parameters of the model", strconv.FormatInt(p.Parameters, 10)},
 		{"trained values", strconv.FormatInt(p.Trained, 10)},
-		{"training data", t.cfg.TrainFile}, {"training data, SHA-256", t.train.SHA256},
+		{"training data", t.train.Name()}, {"training data, SHA-256", t.train.SHA256},
 		{"examples", strconv.Itoa(p.Examples)}, {"examples cut at max_seq_length", strconv.Itoa(p.Truncated)},
 		{"examples left out, nothing in them counts", strconv.Itoa(p.NoLabels)},
 		{"shira", buildinfo.Version()}, {"Go", runtime.Version()}, {"system", runtime.GOOS + "/" + runtime.GOARCH},

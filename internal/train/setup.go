@@ -26,7 +26,8 @@ type session struct {
 	ranks    adapter.Config   // of the adapter, as far as it concerns ranks
 	start    *adapter.Adapter // init_adapter, or nil
 	train    *data.Dataset
-	valid    *data.Dataset // nil without a validation file
+	valid    *data.Dataset // nil without validation
+	whole    *data.Dataset // that both are parts of, or nil
 	loader   *data.Loader
 	graph    *nn.Graph
 	steps    int // optimizer steps of the run
@@ -80,7 +81,7 @@ func (s *session) tell(format string, args ...any) {
 
 func (s *session) close() {
 	s.model.Close()
-	for _, ds := range []*data.Dataset{s.train, s.valid} {
+	for _, ds := range []*data.Dataset{s.train, s.valid, s.whole} {
 		if ds != nil {
 			_ = ds.Close() // of a temporary file, whose end loses nothing
 		}
@@ -92,7 +93,7 @@ func (s *session) load(ctx context.Context) error {
 	if err := s.limitRows(); err != nil {
 		return err
 	}
-	if err := s.loadData(); err != nil {
+	if err := s.loadData(ctx); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
@@ -106,7 +107,7 @@ func (s *session) load(ctx context.Context) error {
 	}
 	if n := s.loader.BatchSize(); n < cfg.BatchSize {
 		s.notices = append(s.notices, fmt.Sprintf("per_device_train_batch_size %d is more than the %d rows of %s: a batch is all of them",
-			cfg.BatchSize, n, cfg.TrainFile))
+			cfg.BatchSize, n, s.train.Name()))
 	}
 	if s.steps = cfg.MaxSteps; s.steps == 0 {
 		s.steps = s.loader.Steps(cfg.NumTrainEpochs, cfg.GradientAccumulationSteps)
@@ -155,20 +156,23 @@ func (s *session) compile() (*nn.Machine, error) {
 	}
 }
 
-func (s *session) loadData() error {
-	opt := data.Options{Files: data.Files(s.cfg.TrainFile), VocabSize: s.model.VocabSize, MaxLength: s.rowLimit, AppendEOS: s.cfg.AppendEOS}
-	var err error
-	if opt.Tokenizer, err = data.OpenTokenizer(filepath.Dir(s.model.Checkpoint.ConfigPath())); err != nil {
+func (s *session) loadData(ctx context.Context) error {
+	opt, err := DataOptions(s.cfg, filepath.Dir(s.model.Checkpoint.ConfigPath()))
+	if err != nil {
 		return err
 	}
-	if s.train, err = data.Load(opt); err != nil {
+	opt.VocabSize, opt.MaxLength = s.model.VocabSize, s.rowLimit
+	if s.train, err = data.Load(ctx, opt); err != nil {
 		return err
 	}
-	if s.cfg.ValidationFile == "" {
+	if s.cfg.ValSetSize > 0 {
+		s.whole = s.train
+		s.train, s.valid, err = s.whole.HoldOut(s.cfg.ValSetSize, s.cfg.Seed)
+		return err
+	}
+	if !s.cfg.Validates() {
 		return nil
 	}
-	// As `shira eval` counts: without end-of-sequence tokens that the file does not hold.
-	opt.Files, opt.AppendEOS, opt.OmitEOS = data.Files(s.cfg.ValidationFile), false, true
-	s.valid, err = data.Load(opt)
+	s.valid, err = data.Load(ctx, ForValidation(opt, s.cfg))
 	return err
 }

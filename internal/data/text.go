@@ -52,55 +52,67 @@ func hasMark(in *input) (bool, error) {
 }
 
 func (s *textRows) next(dst []byte) ([]byte, int, error) {
-	dst = append(dst, `{"text":`...)
+	text, line, err := s.document()
+	if err != nil {
+		return dst, 0, err
+	}
+	dst = appendString(append(dst, `{"text":`...), bytes.TrimRight(text, "\r\n"))
+	return append(dst, '}'), line, nil
+}
+
+// document returns the next document that is not blank, and the line that it starts in.
+func (s *textRows) document() ([]byte, int, error) {
 	if s.by == byLine {
-		text, line, err := s.lines.next(nil)
-		if err != nil {
-			return dst[:len(dst)-8], 0, err
-		}
-		return append(appendString(dst, bytes.TrimRight(text, "\r\n")), '}'), line, nil
+		return s.lines.next(nil)
 	}
 	var text []byte
-	first := 0 // line that the document starts in
+	first := 0
 	for {
-		line := s.line
-		if len(s.rest) == 0 {
-			if s.end {
-				break
-			}
-			var err error
-			if s.rest, err = s.in.line(s.rest[:0], s.line+1); err != nil && err != io.EOF {
-				return dst, 0, err
-			}
-			s.end = err == io.EOF
-			s.line++
-			line = s.line
-		}
-		part, done := s.rest, false
-		s.rest = nil
-		switch at := bytes.Index(part, []byte(documentMark)); {
-		case s.by == documentMark && at >= 0:
-			part, s.rest, done = part[:at], part[at+len(documentMark):], true
-		case s.by == byParagraph && blank(part):
-			part, done = nil, true
+		part, done, err := s.part()
+		if err == io.EOF {
+			break
+		} else if err != nil {
+			return nil, 0, err
 		}
 		if len(text) == 0 {
 			part = bytes.TrimLeft(part, "\r\n")
 		}
 		if first == 0 && len(part) > 0 {
-			first = line
+			first = s.line
 		}
 		if text = append(text, part...); len(text) > s.in.maxRow {
-			return dst, 0, s.in.tooLong(first)
+			return nil, 0, s.in.tooLong(first)
 		}
 		if done && !blank(text) {
-			break
+			return text, first, nil
 		} else if done {
 			text, first = text[:0], 0
 		}
 	}
 	if blank(text) {
-		return dst[:len(dst)-8], 0, io.EOF
+		return nil, 0, io.EOF
 	}
-	return append(appendString(dst, bytes.TrimRight(text, "\r\n")), '}'), first, nil
+	return text, first, nil
+}
+
+// part returns the next line, or what a mark leaves of it, and whether a document ends there.
+func (s *textRows) part() (part []byte, done bool, err error) {
+	if len(s.rest) == 0 {
+		if s.end {
+			return nil, false, io.EOF
+		}
+		if s.rest, err = s.in.line(nil, s.line+1); err != nil && err != io.EOF {
+			return nil, false, err
+		}
+		s.end = err == io.EOF
+		s.line++
+	}
+	part, s.rest = s.rest, nil
+	switch at := bytes.Index(part, []byte(documentMark)); {
+	case s.by == documentMark && at >= 0:
+		part, s.rest, done = part[:at], part[at+len(documentMark):], true
+	case s.by == byParagraph && blank(part):
+		part, done = nil, true
+	}
+	return part, done, nil
 }

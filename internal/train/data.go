@@ -22,9 +22,9 @@ func DataOptions(cfg *config.Train, dir string) (opt data.Options, err error) {
 	return opt, err
 }
 
-// ForValidation returns options as opt for the validation data, which counts as `shira eval` does: without end-of-sequence
+// forValidation returns options as opt for the validation data, which counts as `shira eval` does: without end-of-sequence
 // tokens that the file does not hold.
-func ForValidation(opt data.Options, cfg *config.Train) data.Options {
+func forValidation(opt data.Options, cfg *config.Train) data.Options {
 	opt.Files, opt.AppendEOS, opt.OmitEOS = files(cfg.ValidationData()), false, true
 	return opt
 }

@@ -173,6 +173,6 @@ func (s *session) loadData(ctx context.Context) error {
 	if !s.cfg.Validates() {
 		return nil
 	}
-	s.valid, err = data.Load(ctx, ForValidation(opt, s.cfg))
+	s.valid, err = data.Load(ctx, forValidation(opt, s.cfg))
 	return err
 }

@@ -47,7 +47,7 @@ type Options struct {
 // Defaults of Options.
 const (
 	DefaultMaxLineBytes = 64 << 20
-	DefaultInMemory     = 64 << 20
+	DefaultInMemory     = 16 << 20
 )
 
 // Example is one encoded row. It is read-only: Labels may share the memory of IDs, and both are the Dataset's.

@@ -55,3 +55,22 @@ func TestParseRef(t *testing.T) {
 		wantError(t, err, fault.Usage, want, "")
 	}
 }
+
+// FuzzParseRef wants what is read to be written as something that reads the same.
+func FuzzParseRef(f *testing.F) {
+	for _, s := range []string{"a.st", "a@0.5", "a@@-1e-3", "@1", "a@", "a@inf", "a@1e-60", "a@0x1p3", "a@1_0"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		r, err := ParseRef(s)
+		if err != nil {
+			if fault.KindOf(err) != fault.Usage {
+				t.Fatal(err)
+			}
+			return
+		}
+		if again, err := ParseRef(r.String()); r.Weight != 1 && (err != nil || again != r) {
+			t.Fatalf("%q is %+v, and written as %q it is %+v: %v", s, r, r, again, err)
+		}
+	})
+}

@@ -3,6 +3,8 @@ package tokenizer
 import (
 	"testing"
 	"unicode/utf8"
+
+	"shira/internal/fault"
 )
 
 // FuzzLoad checks that no file makes parsing or a tokenizer parsed from it panic, and that ids stay below VocabSize.
@@ -48,6 +50,28 @@ func FuzzRoundTrip(f *testing.F) {
 		}
 		if utf8.ValidString(text) && got != text {
 			t.Fatalf("%q came back as %q", text, got)
+		}
+	})
+}
+
+// FuzzSpecialTokens reads arbitrary bytes as a tokenizer_config.json: whatever they say, BOS and EOS are tokens or none.
+func FuzzSpecialTokens(f *testing.F) {
+	tok := mustParse(f, byteLevelFile(f, nil))
+	for _, s := range []string{`{}`, `{"bos_token":"A","eos_token":{"content":"B"}}`, `{"eos_token":null}`, `{"bos_token":"no such"}`, `[`, `{"bos_token":{}}`} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		tok := *tok
+		if err := tok.parseSpecialTokens("tokenizer_config.json", text); err != nil {
+			if kind := fault.KindOf(err); kind != fault.Malformed && kind != fault.Incompatible {
+				t.Fatalf("kind %d: %v", kind, err)
+			}
+			return
+		}
+		for _, id := range []int32{tok.bos, tok.eos} {
+			if id < -1 || int(id) >= tok.VocabSize() {
+				t.Fatalf("token %d of %d", id, tok.VocabSize())
+			}
 		}
 	})
 }

@@ -82,6 +82,7 @@ ADAPTERS
   Strengths are linear, W + strength·change, for DoRA too: half of it lies halfway between
   the base and the adapted weight. (PEFT scales the B·A within DoRA's norm instead.)
 
+  A mask, as ` + "`shira mask`" + ` saves one, is a SHiRA adapter whose values are all zero.
   PEFT loads SHiRA adapters whose weights have r·(out+in) entries each, as with a budget r;
   those with a density, SHiRA-DoRA and FouRA are for shira alone.
   The metadata holds a fingerprint of the base: an adapter is not applied to another base

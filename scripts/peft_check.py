@@ -40,7 +40,7 @@ CASES = {
     "dora with rslora": lora(use_dora=True, use_rslora=True, alpha_pattern={"q_proj": 2}),
     "shira": peft.ShiraConfig(r=2, target_modules=TARGETS, task_type="CAUSAL_LM", random_seed=3),
 }
-METHODS = ["shira"]  # that shira trains and PEFT has
+METHODS = ["shira", "lora", "rslora", "dora"]
 
 
 class Check:

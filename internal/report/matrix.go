@@ -47,17 +47,23 @@ func (m Matrix) render() template.HTML {
 	height := topMargin + rowHeight*len(m.Rows) + bottomMargin
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg viewBox="0 0 %g %d" role="img" aria-label="%s">`, width, height, html.EscapeString(m.Title))
-	fmt.Fprintf(&b, `<text class="title" x="4" y="16">%s</text><text x="4" y="34">%s</text>`, html.EscapeString(m.Title), html.EscapeString(m.Note))
 	largest, longest := 0.0, 0
+	low, high := math.Inf(1), math.Inf(-1)
 	for _, row := range m.Values {
 		for _, v := range row {
 			if v-v == 0 {
 				largest = math.Max(largest, math.Abs(v)-m.Least)
 				longest = max(longest, len([]rune(format(v))))
+				low, high = math.Min(low, v), math.Max(high, v)
 			}
 		}
 	}
 	texts := cell >= math.Max(cellText, letter*float64(longest)+2)
+	note := m.Note
+	if !texts && low <= high {
+		note += fmt.Sprintf("; from %s to %s", format(low), format(high))
+	}
+	fmt.Fprintf(&b, `<text class="title" x="4" y="16">%s</text><text x="4" y="34">%s</text>`, html.EscapeString(m.Title), html.EscapeString(note))
 	for i, row := range m.Values {
 		y := topMargin + rowHeight*i
 		fmt.Fprintf(&b, `<text class="name" x="%.1f" y="%d" text-anchor="end">%s</text>`, left-6, y+16, html.EscapeString(m.Rows[i]))

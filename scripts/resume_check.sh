@@ -38,6 +38,8 @@ YAML
 kinds=(
   "--set method=shira --set r=2"
   "--set method=full --set compute_dtype=bfloat16 --set learning_rate=1e-4"
+  "--set method=lora --set r=2 --set lora_dropout=0.1 --set learning_rate=1e-3"
+  "--set method=foura --set r=2 --set gate=frozen --set learning_rate=1e-3"
   "--set method=shira --set mask=rand --set density=0.01 --set load_best_model_at_end=true --set compute_dtype=bfloat16"
 )
 

@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"shira/internal/adapter"
@@ -24,6 +25,17 @@ func MakePlan(ctx context.Context, cfg *config.Train) (*Plan, error) {
 	defer machine.Close()
 	if err := checkOutput(cfg); err != nil {
 		return nil, err
+	}
+	from, err := resumeFrom(cfg, func(n string) { s.notices = append(s.notices, n) })
+	if err != nil {
+		return nil, err
+	}
+	if from != nil {
+		defer from.close()
+		if changed := cfg.Changed(from.Config); len(changed) > 0 {
+			return nil, from.refuse(changed)
+		}
+		s.notices = append(s.notices, fmt.Sprintf("the run goes on after step %d, from %s", from.Step, from.dir))
 	}
 	return s.plan(), nil
 }

@@ -160,7 +160,7 @@ func (t *trainer) layers() ([]report.Section, error) {
 	}
 	var kinds, numbers []string
 	type place struct{ kind, layer string }
-	trained, norms, open := map[place]float64{}, map[place]float64{}, map[place]float64{}
+	trained, ranks, norms, open := map[place]float64{}, map[place]float64{}, map[place]float64{}, map[place]float64{}
 	var buf normBuffer
 	for _, d := range t.deltas {
 		m := layerOf.FindStringSubmatch(d.Module())
@@ -174,6 +174,12 @@ func (t *trainer) layers() ([]report.Section, error) {
 			return nil, err
 		}
 		trained[at], norms[at] = float64(t.trainedOf(d)), norm
+		switch d := d.(type) {
+		case *adapter.LowRank:
+			ranks[at] = float64(d.R)
+		case *adapter.FouRA:
+			ranks[at] = float64(d.R)
+		}
 		if i := slices.IndexFunc(t.openRanks, func(o eval.Opening) bool { return o.Module == d.Module() }); i >= 0 {
 			open[at] = t.openRanks[i].Open
 		}
@@ -204,6 +210,9 @@ func (t *trainer) layers() ([]report.Section, error) {
 	figures := []report.Figure{
 		matrix("Trained values", "in the weight of each module", trained),
 		matrix("Change", "Frobenius norm of the change of each weight", norms),
+	}
+	if len(ranks) > 0 {
+		figures = append(figures, matrix("Rank", "of the factors", ranks))
 	}
 	if len(open) > 0 {
 		figures = append(figures, matrix("Open rank", "sum over the components of each gate's mean over the calibration examples", open))

@@ -113,7 +113,7 @@ func (s *saved) read() error {
 
 // resumeFrom opens the checkpoint that the configuration says to go on from: the one named, or for auto the newest one in
 // the output directory that is whole. It returns nil where the run is to start at the beginning.
-func resumeFrom(cfg *config.Train, obs Observer) (*saved, error) {
+func resumeFrom(cfg *config.Train, notice func(string)) (*saved, error) {
 	switch cfg.ResumeFromCheckpoint {
 	case "":
 		return nil, nil
@@ -133,9 +133,9 @@ func resumeFrom(cfg *config.Train, obs Observer) (*saved, error) {
 		if fault.KindOf(err) != fault.Malformed {
 			return nil, err
 		}
-		obs.Notice(fmt.Sprintf("this checkpoint is not used: %v", err))
+		notice(fmt.Sprintf("this checkpoint is not used: %v", err))
 	}
-	obs.Notice("no checkpoint to go on from in " + cfg.OutputDir + ": the run starts at its first step")
+	notice("no checkpoint to go on from in " + cfg.OutputDir + ": the run starts at its first step")
 	return nil, nil
 }
 
@@ -159,6 +159,12 @@ func (t *trainer) resume(s *saved) error {
 		return err
 	}
 	return t.out.restore(s.metrics)
+}
+
+// refuse is the error of a run that cannot go on from s.
+func (s *saved) refuse(wrong []string) error {
+	return fault.New(fault.Incompatible, s.dir, "the run cannot go on from here: %s", strings.Join(wrong, "; ")).
+		WithHint("put the configuration back, or start another run: init_adapter takes the adapter of a checkpoint")
 }
 
 // bringBest copies the checkpoint of the best step so far, where the end will need it, from beside the one that the run goes
@@ -213,8 +219,7 @@ func (t *trainer) fits(s *saved) error {
 		wrong = append(wrong, "the trained entries are others")
 	}
 	if len(wrong) > 0 {
-		return fault.New(fault.Incompatible, s.dir, "the run cannot go on from here: %s", strings.Join(wrong, "; ")).
-			WithHint("put the configuration back, or start another run: init_adapter takes the adapter of a checkpoint")
+		return s.refuse(wrong)
 	}
 	if s.Kernels != now.Kernels {
 		t.obs.Notice(fmt.Sprintf("%s was computed with the kernels %s, this run has %s: the last bits of the result will differ", s.dir, s.Kernels, now.Kernels))

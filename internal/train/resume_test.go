@@ -94,6 +94,25 @@ func TestKilledAtEveryStep(t *testing.T) {
 	}
 }
 
+// TestFormsGoOn has a run of every form of every method go on from its middle.
+func TestFormsGoOn(t *testing.T) {
+	for _, form := range forms {
+		for _, compute := range []string{config.Float32, config.BFloat16} {
+			t.Run(form.name+" "+compute, func(t *testing.T) {
+				cfg := formConfig(t, form.name, form.set, checkpoint.F32, compute)
+				cfg.SaveSteps, cfg.Packing, cfg.NeftuneNoiseAlpha = 4, false, 5
+				mustRun(t, cfg)
+				next := *cfg
+				next.ResumeFromCheckpoint, next.OutputDir = filepath.Join(cfg.OutputDir, "checkpoint-4"), cfg.OutputDir+"-again"
+				if res, _ := mustRun(t, &next); res.ResumedFrom != 4 {
+					t.Errorf("%+v", res)
+				}
+				sameResults(t, form.name, results(t, next.OutputDir), results(t, cfg.OutputDir))
+			})
+		}
+	}
+}
+
 // TestInterrupted stops a run after each step, and has it go on until it is done. An evaluation that was interrupted is made up
 // for.
 func TestInterrupted(t *testing.T) {

@@ -23,7 +23,7 @@ const evalTokens = 1024
 // Run trains as cfg says and writes the adapter or model to its output directory. When ctx is cancelled it finishes the step
 // it is in and writes a checkpoint; the error, which wraps that of ctx, says how to go on.
 func Run(ctx context.Context, cfg *config.Train, obs Observer) (*Result, error) {
-	from, err := resumeFrom(cfg, obs)
+	from, err := resumeFrom(cfg, obs.Notice)
 	if err != nil {
 		return nil, err
 	}
@@ -313,7 +313,6 @@ func (t *trainer) step(step int) (StepInfo, error) {
 	for i, b := range t.micro {
 		// Every counted token of the step weighs the same, whichever micro-batch it is in.
 		b.Scale = 1 / float64(counted)
-		b.Number = uint64(step*len(t.micro) + i)
 		r, err := t.machine.Run(b)
 		if err != nil {
 			return info, err

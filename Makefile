@@ -7,7 +7,7 @@ LDFLAGS  := -s -w -X shira/internal/buildinfo.version=$(VERSION)
 FUZZTIME ?= 10s
 LINT     := go tool -modfile=tools/go.mod golangci-lint
 
-.PHONY: help build demo demo-base test test-arm64 race lint bench bench-peers peft-check resume-check crash fuzz cross clean
+.PHONY: help build demo demo-base test test-arm64 race lint bench bench-peers peft-check resume-check bench-switch crash fuzz cross clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -46,6 +46,9 @@ peft-check: build ## adapters both ways with the real PEFT, in a virtual environ
 
 resume-check: build ## training runs killed at random times, 50 of them, must end like one that was left alone
 	scripts/resume_check.sh $(RUNS)
+
+bench-switch: build ## switches of a 1.1B model on the disk and in memory, beside the disk itself, fusing and PyTorch
+	scripts/bench_switch.sh
 
 crash: ## kills the program, and makes its calls fail, while it switches: about two minutes; needs strace, and unshare
 	SHIRA_CRASH=1 go test -count=1 -v -run Crash ./cmd/shira ./internal/switcher

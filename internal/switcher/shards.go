@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"strings"
 
 	"shira/internal/fault"
 	"shira/internal/fsx"
@@ -14,6 +15,7 @@ import (
 // shards are a model's weight files, open and locked.
 type shards struct {
 	files []file
+	data  []int64 // where the tensors' data begins in each
 	open  []fsx.File
 }
 
@@ -50,26 +52,28 @@ func (s *store) add(sh *shards, name string, write bool) error {
 	if write && !f.Exclude() {
 		return fault.New(fault.Locked, path, "is in use by another process of shira").WithHint("wait for it to end")
 	}
-	sum, err := headerSum(f, st.Size, path)
+	sum, data, err := headerSum(f, st.Size, path)
 	sh.files = append(sh.files, file{Name: name, Size: st.Size, Header: sum})
+	sh.data = append(sh.data, data)
 	return err
 }
 
-// headerSum returns the SHA-256 of a safetensors file's header with its length.
-func headerSum(f io.ReaderAt, size int64, path string) (string, error) {
+// headerSum returns the SHA-256 of a safetensors file's header with its length, and where the data begins.
+func headerSum(f io.ReaderAt, size int64, path string) (sum string, data int64, err error) {
 	var n [8]byte
 	if _, err := f.ReadAt(n[:], 0); err != nil {
-		return "", shortened(err, path)
+		return "", 0, shortened(err, path)
 	}
 	length := binary.LittleEndian.Uint64(n[:])
 	if size < 8 || length > uint64(size-8) {
-		return "", fault.New(fault.Malformed, path, "claims a header of %d bytes and has %d", length, size)
+		return "", 0, fault.New(fault.Malformed, path, "claims a header of %d bytes and has %d", length, size)
 	}
+	data = 8 + int64(length)
 	h := sha256.New()
-	if _, err := io.Copy(h, io.NewSectionReader(f, 0, 8+int64(length))); err != nil {
-		return "", shortened(err, path)
+	if _, err := io.Copy(h, io.NewSectionReader(f, 0, data)); err != nil {
+		return "", 0, shortened(err, path)
 	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	return hex.EncodeToString(h.Sum(nil)), data, nil
 }
 
 // shortened turns an early end into a fault.
@@ -86,12 +90,28 @@ func (sh *shards) close() {
 	}
 }
 
-// match fails with an Unrecoverable error when a journal is not of these files.
+// match fails with an Unrecoverable error when a journal is not of these files, or has entries outside their tensors' data.
 func (j *journal) match(sh *shards, remedy string) error {
 	for i, f := range j.Files {
 		if len(sh.files) != len(j.Files) || sh.files[i] != f {
 			return fault.New(fault.Unrecoverable, j.path, "the journal is of other weights: %s had %d bytes and another header",
 				fault.Quote(f.Name), f.Size).WithHint("%s", remedy)
+		}
+	}
+	for i := range j.Tensors {
+		if t := &j.Tensors[i]; t.Offset < sh.data[t.File] {
+			return errDamaged(j.path, "tensor %s lies in the header of its file", fault.Quote(t.Name))
+		}
+	}
+	return nil
+}
+
+// checkFiles refuses a journal of files that are no weights of this model, which somebody else has put here.
+func (s *store) checkFiles(j *journal) error {
+	for _, f := range j.Files {
+		if s.single != "" && f.Name != s.single || !strings.HasSuffix(f.Name, ".safetensors") && s.single == "" {
+			return fault.New(fault.Unrecoverable, j.path, "the journal is of %s, which is none of this model's files", fault.Quote(f.Name)).
+				WithHint("where the model was renamed, give it its old name")
 		}
 	}
 	return nil

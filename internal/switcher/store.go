@@ -24,6 +24,7 @@ type store struct {
 	model   string // as the user calls it
 	fs      fsx.FS
 	dir     string // of the journals
+	single  string // the name of a model of one file with a directory of its own for journals; "" for others
 	block   int    // elements of a block
 	workers int
 }
@@ -128,6 +129,9 @@ func (s *store) openJournal(name string) (*journal, io.Closer, error) {
 	var j *journal
 	if err == nil {
 		j, err = openJournal(s.fs.Path(name), f, st.Size)
+	}
+	if err == nil {
+		err = s.checkFiles(j)
 	}
 	if err != nil {
 		f.Close()

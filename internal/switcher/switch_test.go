@@ -291,6 +291,36 @@ func TestShard(t *testing.T) {
 	}
 }
 
+// TestSingleFile: the journals of a file lie beside it, and are of no other file.
+func TestSingleFile(t *testing.T) {
+	m := newModel(t, checkpoint.BF16)
+	var entries []checkpoint.Entry
+	c, err := checkpoint.OpenModel(m.base)
+	must(t, err)
+	defer c.Close()
+	for _, tensor := range c.Tensors() {
+		entries = append(entries, tensor.Entry())
+	}
+	path := m.path("one.st")
+	must(t, checkpoint.Write(path, entries, nil))
+	before := m.data(path)
+	must(t, second(Switch(context.Background(), Options{Model: path, Adapters: []adapter.Ref{{Path: m.adapters[0], Weight: 1}}})))
+	must(t, os.Rename(path+".shira", m.path("two.st.shira")))
+	must(t, os.Rename(path, m.path("two.st")))
+	_, err = Switch(context.Background(), Options{Model: m.path("two.st")})
+	if fault.KindOf(err) != fault.Unrecoverable || !strings.Contains(fault.HintOf(err), "old name") {
+		t.Errorf("renamed: %v", err)
+	}
+	must(t, os.Rename(m.path("two.st.shira"), path+".shira"))
+	must(t, os.Rename(m.path("two.st"), path))
+	must(t, second(Switch(context.Background(), Options{Model: path})))
+	for name, got := range m.data(path) {
+		if !bytes.Equal(got, before[name]) {
+			t.Errorf("%s is not the base's", name)
+		}
+	}
+}
+
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {

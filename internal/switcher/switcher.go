@@ -141,7 +141,8 @@ func openStore(model string) (s *store, closeFS func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return &store{model: model, fs: f, dir: name, block: blockElements, workers: runtime.GOMAXPROCS(0)},
+	single, _ := strings.CutSuffix(name, ".shira") // "" for the directory's own
+	return &store{model: model, fs: f, dir: name, single: single, block: blockElements, workers: runtime.GOMAXPROCS(0)},
 		func() { _ = f.Close() }, nil // it was only read
 }
 

@@ -39,7 +39,7 @@ func newToy(rng *rand.Rand) *toy {
 	for i := range w.tensors {
 		w.tensors[i].size = sizeOf(w.tensors[i].DType)
 	}
-	for name, size := range map[string]int{"one": 46 + 32 + 5, "two": 16 + 42} {
+	for name, size := range map[string]int{"one.safetensors": 46 + 32 + 5, "two.safetensors": 16 + 42} {
 		b := make([]byte, size)
 		for i := range b {
 			b[i] = byte(rng.Uint32())
@@ -102,7 +102,7 @@ func (c *toyChange) values(t *tensor, first int64, list []uint32, all bool, base
 func (w *toy) state(i int, name string) []byte {
 	b := bytes.Clone(w.base[name])
 	for _, t := range w.tensors {
-		if []string{"one", "two"}[t.File] != name {
+		if []string{"one.safetensors", "two.safetensors"}[t.File] != name {
 			continue
 		}
 		data := b[t.Offset:][:t.len()*int64(t.size)]
@@ -156,7 +156,7 @@ func (w *toy) to(f fsx.FS, i int) error {
 	if c != nil {
 		defer c.Close()
 	}
-	sh, err := s.openShards([]string{"one", "two"}, true)
+	sh, err := s.openShards([]string{"one.safetensors", "two.safetensors"}, true)
 	if err != nil {
 		return err
 	}
@@ -226,9 +226,9 @@ func TestSwitchToy(t *testing.T) {
 			if err != nil || got != i {
 				t.Fatalf("seed %d, step %d: in state %d, %v; want %d", seed, step, got, err, i)
 			}
-			want := []string{".shira", "one", "two"}
+			want := []string{".shira", "one.safetensors", "two.safetensors"}
 			if i > 0 {
-				want = []string{".shira", ".shira/applied-*", "one", "two"}
+				want = []string{".shira", ".shira/applied-*", "one.safetensors", "two.safetensors"}
 			}
 			if names := f.Names(); len(names) != len(want) {
 				t.Fatalf("seed %d, step %d: files %v, want %v", seed, step, names, want)

@@ -75,7 +75,8 @@ func (s *Set) Add(adapters []*adapter.Adapter, refs []adapter.Ref) (int, error) 
 		return 0, fault.New(fault.Internal, "", "a state is added while another one is in the weights")
 	}
 	st := &state{sums: newSums()}
-	for _, i := range canonicalOrder(adapters, refs) {
+	order, _ := canonicalOrder(adapters, refs)
+	for _, i := range order {
 		for _, d := range adapters[i].Deltas {
 			w := s.byName[adapter.WeightName(d)]
 			if w == nil {

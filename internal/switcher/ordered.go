@@ -21,7 +21,7 @@ func ordered[T any](workers, n int, do func(i int) (T, error), use func(i int, v
 		v   T
 		err error
 	}
-	line := make(chan chan result, workers-1) // its length bounds how far the making runs ahead
+	line := make(chan chan result, workers) // its length bounds how far the making runs ahead
 	stop := make(chan struct{})
 	var group sync.WaitGroup
 	group.Go(func() {

@@ -234,9 +234,9 @@ func TestCanceled(t *testing.T) {
 			cancel(cause)
 		}
 		_, err := Switch(ctx, Options{Model: path, Adapters: []adapter.Ref{{Path: m.adapters[2], Weight: 1}}, Progress: tell})
-		if err == nil {
-			if n < 4 {
-				t.Errorf("only %d calls", n)
+		if err == nil { // too late to be canceled
+			if n < 2 {
+				t.Errorf("not canceled after %d blocks", n)
 			}
 			break
 		}

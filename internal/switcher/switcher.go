@@ -3,6 +3,7 @@
 package switcher
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -262,9 +263,10 @@ func (w *opened) transaction(o Options, adapters []*adapter.Adapter) (*transacti
 		files[f.Path()] = i
 	}
 	seen := map[string]bool{}
-	for _, i := range canonicalOrder(adapters, o.Adapters) {
+	order, digests := canonicalOrder(adapters, o.Adapters)
+	for _, i := range order {
 		a, weight := adapters[i], o.Adapters[i].Weight
-		tx.applied = append(tx.applied, Applied{Adapter: o.Adapters[i].Path, Method: a.Config.Method, Digest: a.Digest(), Weight: weight})
+		tx.applied = append(tx.applied, Applied{Adapter: o.Adapters[i].Path, Method: a.Config.Method, Digest: digests[i], Weight: weight})
 		for _, d := range a.Deltas {
 			t, _ := w.model.Lookup(adapter.WeightName(d))
 			s.add(d, weight, t.DType)
@@ -299,26 +301,17 @@ func room(d adapter.Delta, t *tensor, changed bool) int64 {
 	return n*(copies*int64(t.size)+3) + 1024
 }
 
-// canonicalOrder returns the adapters' indices in an order that does not depend on how they were given, that of package fuse.
-func canonicalOrder(adapters []*adapter.Adapter, refs []adapter.Ref) []int {
-	keys := make([]string, len(adapters))
-	order := make([]int, len(adapters))
+// canonicalOrder returns the adapters' indices in an order that does not depend on how they were given, that of package fuse,
+// and their digests.
+func canonicalOrder(adapters []*adapter.Adapter, refs []adapter.Ref) (order []int, digests []string) {
 	for i, a := range adapters {
-		keys[i], order[i] = a.Digest(), i
+		order, digests = append(order, i), append(digests, a.Digest())
 	}
 	slices.SortStableFunc(order, func(x, y int) int {
-		if c := strings.Compare(keys[x], keys[y]); c != 0 {
-			return c
-		}
-		switch wx, wy := refs[x].Weight, refs[y].Weight; {
-		case wx < wy:
-			return -1
-		case wx > wy:
-			return 1
-		}
-		return strings.Compare(filepath.Base(refs[x].Path), filepath.Base(refs[y].Path))
+		return cmp.Or(strings.Compare(digests[x], digests[y]), cmp.Compare(refs[x].Weight, refs[y].Weight),
+			strings.Compare(filepath.Base(refs[x].Path), filepath.Base(refs[y].Path)))
 	})
-	return order
+	return order, digests
 }
 
 // same says whether two lists are of the same adapters at the same weights, wherever these lie.

@@ -234,17 +234,25 @@ func (tx *transaction) newValues(j *journal) valuesFunc {
 			return dst, err
 		}
 		list, base = list[:0], base[:0]
-		for k, key := range s.keys {
+		for _, key := range s.keys {
 			if key&1 != 0 {
 				list = append(list, key>>1)
+			}
+		}
+		if len(list) == s.n { // as at the first switch from the base
+			live, err = tx.change.values(t, s.first, list, false, s.base, live)
+			return live, err
+		}
+		for k, key := range s.keys {
+			if key&1 != 0 {
 				base = append(base, s.base[k*t.size:(k+1)*t.size]...)
 			}
 		}
 		if len(list) == 0 {
 			return s.base, nil
 		}
-		if live, err = tx.change.values(t, s.first, list, false, base, live[:0]); err != nil || len(list) == s.n {
-			return live, err
+		if live, err = tx.change.values(t, s.first, list, false, base, live); err != nil {
+			return nil, err
 		}
 		dst = append(dst[:0], s.base...)
 		n := 0

@@ -7,7 +7,7 @@ LDFLAGS  := -s -w -X shira/internal/buildinfo.version=$(VERSION)
 FUZZTIME ?= 10s
 LINT     := go tool -modfile=tools/go.mod golangci-lint
 
-.PHONY: help build demo demo-base test test-arm64 race lint bench bench-peers peft-check resume-check bench-switch crash fuzz cross clean
+.PHONY: help build demo demo-base test test-arm64 race lint bench bench-peers quality peft-check resume-check bench-switch crash fuzz cross clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -52,6 +52,9 @@ bench-switch: build ## switches of a 1.1B model on the disk and in memory, besid
 
 crash: ## kills the program, and makes its calls fail, while it switches: about two minutes; needs strace, and unshare
 	SHIRA_CRASH=1 go test -count=1 -v -run Crash ./cmd/shira ./internal/switcher
+
+quality: build ## held-out losses of every method on a text: MODEL=… TRAIN=… TEST=…; half an hour
+	scripts/quality.sh $(MODEL) $(TRAIN) $(TEST)
 
 fuzz: ## every fuzz target for FUZZTIME (10s)
 	scripts/fuzz.sh $(FUZZTIME)

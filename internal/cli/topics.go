@@ -74,7 +74,10 @@ ADAPTERS
     lora_A.weight           (r, in)    LoRA, rsLoRA, DoRA: the change is scale·B·A, with the
     lora_B.weight           (out, r)   scale lora_alpha/r, or lora_alpha/√r by use_rslora
     lora_magnitude_vector   (out)      DoRA also: the norms of the new weight's rows
-    foura_A.weight, foura_B.weight, foura_gate.…   FouRA
+    foura_A.weight          (r, in)    FouRA: as LoRA, in a frequency domain by transform; complex
+    foura_B.weight          (out, r)   for dft: (r, in/2+1, 2) and (out/2+1, r, 2)
+    foura_gate.…            its gate: a torch Sequential(Linear, GELU, Linear) and a threshold (r),
+                            or frozen a mean (r)
     weight                  (out, in)  the new weight of one of modules_to_save
   rank_pattern and alpha_pattern count. What PEFT computes otherwise than as a change of
   linear layers' weights is refused: biases, convolutions, initialisations that change the

@@ -120,11 +120,16 @@ func (a *LowRank) gradients(g *Graph, x operand, dy operand) kernel.Tensor {
 			ddown[r*in+i] = v
 		}
 	}
-	a.Basis.DownGrad(a.R, in, ddown, a.A.Grad)
 	for i := range dup {
 		dup[i] *= a.Scale
 	}
-	a.Basis.UpGrad(a.R, out, dup, a.B.Grad)
+	kernel.Parallel(2, func(i int) {
+		if i == 0 {
+			a.Basis.DownGrad(a.R, in, ddown, a.A.Grad)
+		} else {
+			a.Basis.UpGrad(a.R, out, dup, a.B.Grad)
+		}
+	})
 	return dz
 }
 

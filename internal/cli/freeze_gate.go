@@ -89,14 +89,11 @@ func runFreezeGate(ctx context.Context, a *app, o freezeOptions) error {
 			Gates  []eval.Opening `json:"gates"`
 		}{o.out, gates})
 	}
-	var open float64
-	rank := 0
 	t := newTable("<module", "rank", "open")
 	for _, g := range gates {
 		t.add(g.Module, fmt.Sprint(g.Rank), fmt.Sprintf("%.2f", g.Open))
-		open, rank = open+g.Open, rank+g.Rank
 	}
-	fields(a.stdout, [2]string{"adapter", o.out}, [2]string{"open", fmt.Sprintf("%.1f of %d components in %s", open, rank, plural(len(gates), "module"))})
+	fields(a.stdout, [2]string{"adapter", o.out}, [2]string{"gates", openText(gates)})
 	fmt.Fprintln(a.stdout)
 	t.write(a.stdout)
 	fmt.Fprintf(a.stdout, "\nNext:\n  shira fuse %s %s\n", shellQuote(o.Model), shellQuote(o.out))

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"shira/internal/config"
+	"shira/internal/eval"
 	"shira/internal/fault"
 	"shira/internal/train"
 )
@@ -209,16 +210,8 @@ func (a *app) printTrained(cfg *config.Train, r *train.Result) {
 		[2]string{"report", filepath.Join(r.OutputDir, train.ReportFile)},
 		[2]string{"trained", fmt.Sprintf("%s in %s", plural(int(r.TrainableParameters), "parameter"), steps)},
 		[2]string{"speed", rate(r.TokensPerSecond) + " tokens/s"},
-		[2]string{"memory", memoryText(r.PeakRSSBytes)})
-
-	if len(r.OpenRanks) > 0 {
-		var open float64
-		rank := 0
-		for _, o := range r.OpenRanks {
-			open, rank = open+o.Open, rank+o.Rank
-		}
-		fields(a.stdout, [2]string{"gates", fmt.Sprintf("open for %.1f of %d components on the mean", open, rank)})
-	}
+		[2]string{"memory", memoryText(r.PeakRSSBytes)},
+		[2]string{"gates", openText(r.OpenRanks)})
 
 	t := newTable("<", "loss", "perplexity")
 	if r.EvalLossBefore != nil {
@@ -244,9 +237,26 @@ func (a *app) printTrained(cfg *config.Train, r *train.Result) {
 		fmt.Fprintf(a.stdout, "  shira eval %s --data %s\n", dir, file)
 	} else {
 		fmt.Fprintf(a.stdout, "  shira eval %s --data %s --adapter %s\n", model, file, dir)
-		fmt.Fprintf(a.stdout, "  shira fuse %s %s\n", model, dir)
+		if len(r.OpenRanks) > 0 && cfg.Gate != config.GateFrozen {
+			fmt.Fprintf(a.stdout, "  shira freeze-gate %s --model %s --data %s -o OUT\n", dir, model, file)
+		} else {
+			fmt.Fprintf(a.stdout, "  shira fuse %s %s\n", model, dir)
+		}
 	}
 	fmt.Fprintf(a.stdout, "  shira inspect %s\n", dir)
+}
+
+// openText says how far gates are open, "" where there are none.
+func openText(gates []eval.Opening) string {
+	if len(gates) == 0 {
+		return ""
+	}
+	var open float64
+	rank := 0
+	for _, o := range gates {
+		open, rank = open+o.Open, rank+o.Rank
+	}
+	return fmt.Sprintf("%.1f of %d components open in %s", open, rank, plural(len(gates), "module"))
 }
 
 // printProfile prints where a run's time went.

@@ -38,6 +38,10 @@ lint: ## golangci-lint, built from the pinned version in tools/
 bench: ## benchmarks of the kernels, the training step and scoring
 	go test -run '^$$' -bench . ./internal/kernel ./internal/model ./internal/eval
 
+.PHONY: bench-fuse
+bench-fuse: ## time of fusing into a random 1.1B beside a plain copy of it
+	scripts/bench_fuse.sh
+
 bench-peers: ## speed and memory on random models of up to 1.1B, and those of PEFT
 	scripts/bench_peers.sh $(RUNS)
 

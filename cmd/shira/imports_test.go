@@ -15,11 +15,13 @@ import (
 // it. Every package must be here. See docs/architecture.md.
 var rooms = map[string][]string{
 	"cmd/shira":             {"internal/cli"},
-	"internal/cli":          {"internal/adapter", "internal/adapter/mask", "internal/buildinfo", "internal/checkpoint", "internal/compare", "internal/config", "internal/data", "internal/eval", "internal/fault", "internal/fsx", "internal/fuse", "internal/kernel", "internal/merge", "internal/model", "internal/report", "internal/spell", "internal/switcher", "internal/train"},
+	"internal/cli":          {"internal/adapter", "internal/adapter/mask", "internal/buildinfo", "internal/checkpoint", "internal/compare", "internal/config", "internal/data", "internal/eval", "internal/extract", "internal/fault", "internal/fsx", "internal/fuse", "internal/kernel", "internal/merge", "internal/model", "internal/procstat", "internal/report", "internal/spell", "internal/switcher", "internal/train"},
 	"internal/train":        {"internal/adapter", "internal/adapter/mask", "internal/buildinfo", "internal/checkpoint", "internal/config", "internal/data", "internal/eval", "internal/fault", "internal/fsx", "internal/kernel", "internal/model", "internal/nn", "internal/procstat", "internal/report", "internal/tbevents"},
 	"internal/eval":         {"internal/adapter", "internal/data", "internal/fault", "internal/kernel", "internal/model", "internal/nn", "internal/procstat"},
-	"internal/fuse":         {"internal/adapter", "internal/checkpoint", "internal/fault", "internal/fsx", "internal/merge"},
+	"internal/fuse":         {"internal/adapter", "internal/checkpoint", "internal/fault", "internal/fsx", "internal/merge", "internal/spell", "internal/svd"},
+	"internal/extract":      {"internal/adapter", "internal/checkpoint", "internal/fault", "internal/merge", "internal/svd"},
 	"internal/merge":        {"internal/adapter", "internal/checkpoint", "internal/fault", "internal/kernel"},
+	"internal/svd":          {"internal/fault", "internal/kernel"},
 	"internal/compare":      {"internal/adapter", "internal/checkpoint", "internal/fault"},
 	"internal/switcher":     {"internal/adapter", "internal/checkpoint", "internal/fault", "internal/fsx", "internal/kernel"},
 	"internal/fsx/crashfs":  {"internal/fault", "internal/fsx"},

@@ -42,6 +42,10 @@ func tiedWeights(m *checkpoint.Model) tied {
 	return tied(embedding && !head)
 }
 
+// Tied returns what says whether a module is one of two names of a weight that is both input embedding and output head of m.
+// Such a weight cannot be adapted.
+func Tied(m *checkpoint.Model) func(module string) bool { return tiedWeights(m).has }
+
 // has reports whether module is one of two names for one weight.
 func (t tied) has(module string) bool {
 	last := lastElement(module)

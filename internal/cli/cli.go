@@ -106,6 +106,7 @@ var commands = []func(*app) *cobra.Command{
 	newFreezeGateCmd,
 	newInspectCmd,
 	newDiffCmd,
+	newExtractCmd,
 	newConvertCmd,
 	newConfigCmd,
 	newVersionCmd,

@@ -30,6 +30,10 @@ type Options struct {
 	Method string // a name of [merge.Lookup]; "" = linear
 	Params merge.Params
 
+	AdapterOnly  bool // the output is one adapter, a directory or with the extension .safetensors or .st a file
+	Rank         int  // with AdapterOnly, it is the nearest LoRA adapter of that rank; 0 = as exact as the adapters
+	Interference bool // the report has AWOM and AWOR, which take time
+
 	Force     bool // an output that exists may be replaced
 	ForceBase bool // adapters trained on another base may be applied
 	DryRun    bool // report only; nothing is written, and an output that exists is no error
@@ -71,7 +75,9 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		if err := wait(); err != nil {
 			return err
 		}
-		report = j.report()
+		if report, err = j.report(ctx); err != nil {
+			return err
+		}
 		share := report.Survival.Share
 		if share == nil || *share >= o.MinSurvival {
 			return nil
@@ -80,11 +86,14 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 			"only %.2f%% of the adapters' entries change its stored bits: at least %.2f%% are wanted", 100**share, 100*o.MinSurvival).
 			WithHint("nothing was written; store the base in a wider type, or raise the adapters' weights")
 	}
-	if o.DryRun {
+	switch {
+	case o.AdapterOnly:
+		err = j.writeAdapter(ctx, accept, &report)
+	case o.DryRun:
 		if err = j.pass(ctx, nil); err == nil {
 			err = accept()
 		}
-	} else {
+	default:
 		err = j.write(ctx, accept)
 	}
 	if e := wait(); e != nil {
@@ -148,13 +157,13 @@ func prepare(o Options) (*job, error) {
 	if err := j.method.Check(j.Params); err != nil {
 		return nil, err
 	}
+	if o.Rank < 0 || o.Rank > maxRank || o.Rank > 0 && !o.AdapterOnly {
+		return nil, fault.New(fault.Usage, "", "a rank of %d: want 1 to %d, for an output that is an adapter", o.Rank, maxRank)
+	}
 	if j.isDir, err = isDir(o.Base); err != nil {
 		return nil, err
 	}
-	if j.Out = filepath.Clean(o.Out); o.Out == "" {
-		j.Out = DefaultOut(o.Base, j.isDir)
-	}
-	if err := j.checkOutput(); err != nil {
+	if err := j.placeOutput(); err != nil {
 		return nil, err
 	}
 	if err := j.open(); err != nil {
@@ -162,6 +171,12 @@ func prepare(o Options) (*job, error) {
 		return nil, err
 	}
 	j.collect()
+	if o.AdapterOnly {
+		if err := j.checkForm(); err != nil {
+			j.close()
+			return nil, err
+		}
+	}
 	return j, nil
 }
 
@@ -220,15 +235,18 @@ func (j *job) collect() {
 		target := &target{Target: merge.New(t, terms[t.Name], j.method, j.Params, len(j.adapters))}
 		j.tensors = append(j.tensors, target)
 		j.byName[t.Name] = target
-		if j.DryRun {
+		if !j.writesModel() {
 			j.progress.total += t.Size()
 		}
 	}
-	if !j.DryRun {
+	if j.writesModel() {
 		j.progress.total = j.model.Size()
 	}
 	j.progress.tell = j.Progress
 }
+
+// writesModel says whether the output is a model, and not an adapter or only a report.
+func (j *job) writesModel() bool { return !j.DryRun && !j.AdapterOnly }
 
 // interrupted returns the error of a canceled context, nil while it is not.
 func interrupted(ctx context.Context, path string) error {

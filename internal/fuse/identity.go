@@ -41,7 +41,7 @@ func (j *job) identify(cancel context.CancelCauseFunc) (wait func() error) {
 		if !j.ForceBase {
 			err = adapter.CheckBase(j.model, j.adapters, j.identity.base)
 		}
-		if err == nil && !j.DryRun {
+		if err == nil && j.writesModel() {
 			if _, err = j.identity.base(); err == nil {
 				j.identity.digests()
 			}

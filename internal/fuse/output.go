@@ -20,6 +20,26 @@ func isDir(path string) (bool, error) {
 	return info.IsDir(), nil
 }
 
+// placeOutput decides where the output goes and refuses what would harm what is there.
+func (j *job) placeOutput() error {
+	if j.AdapterOnly {
+		if j.Out == "" {
+			adapterIsDir, err := isDir(j.Adapters[0].Path)
+			if err != nil {
+				return err
+			}
+			j.Out = DefaultOut(j.Adapters[0].Path, adapterIsDir)
+		}
+		j.Out = filepath.Clean(j.Out)
+		return j.checkAdapterOutput()
+	}
+	if j.Out == "" {
+		j.Out = DefaultOut(j.Base, j.isDir)
+	}
+	j.Out = filepath.Clean(j.Out)
+	return j.checkOutput()
+}
+
 // checkOutput refuses an output that would harm what is there.
 func (j *job) checkOutput() error {
 	inputs := []string{j.Base}

@@ -1,6 +1,7 @@
 package fuse
 
 import (
+	"context"
 	"math"
 
 	"shira/internal/merge"
@@ -20,6 +21,7 @@ type Report struct {
 	Tensors  []TensorReport  `json:"tensors"`  // those that change, in the order of the model's data
 	Overlaps []Overlap       `json:"overlaps"` // of each pair of adapters, over all tensors
 	LeftOut  []string        `json:"left_out"` // entries of the base's directory that the output does not get
+	Adapter  *AdapterResult  `json:"adapter"`  // what was made of the adapters with AdapterOnly; null otherwise
 }
 
 // Survival counts what rounding leaves of the deltas.
@@ -76,7 +78,7 @@ type Overlap struct {
 	Share         float64  `json:"share"`          // of the entries in either mask
 	SignConflicts int64    `json:"sign_conflicts"` // in both, with weighted deltas of opposite sign
 	Cosine        float64  `json:"cosine"`         // of the two changes, at strength 1
-	AWOM          *float64 `json:"awom"`           // ‖AᵀB‖, null where it was not asked for
+	AWOM          *float64 `json:"awom"`           // ‖AᵀB‖, over all tensors the largest; null where it was not asked for
 	AWOR          *float64 `json:"awor"`           // 1 − ‖AᵀB‖₀/in²
 }
 
@@ -91,7 +93,7 @@ func overlap(s *merge.Stats, a, b int) Overlap {
 }
 
 // report sums up what a pass found.
-func (j *job) report() *Report {
+func (j *job) report(ctx context.Context) (*Report, error) {
 	r := &Report{
 		Base: j.Base, Output: j.Out, Exists: j.exists, DryRun: j.DryRun, Bytes: j.model.Size(), Method: j.method.Name,
 		Density: j.Params.Density, Adapters: []AdapterReport{}, Tensors: []TensorReport{}, Overlaps: []Overlap{},
@@ -102,6 +104,10 @@ func (j *job) report() *Report {
 		total.Add(&t.stats)
 		r.Tensors = append(r.Tensors, j.reportTensor(t))
 	}
+	common, err := j.interference(ctx, r.Tensors)
+	if err != nil {
+		return nil, err
+	}
 	r.Survival = survival(total.Entries, total.Changed)
 	for i, a := range j.adapters {
 		s := total.Adapters[i]
@@ -110,10 +116,12 @@ func (j *job) report() *Report {
 			Tensors: len(a.Deltas), Entries: s.Mask, Norm: math.Sqrt(s.Squares), Survival: survival(s.Entries, s.Changed),
 		})
 		for k := range i {
-			r.Overlaps = append(r.Overlaps, overlap(&total, k, i))
+			o := overlap(&total, k, i)
+			reportInterference(common[[2]int{k, i}], &o)
+			r.Overlaps = append(r.Overlaps, o)
 		}
 	}
-	return r
+	return r, nil
 }
 
 func (j *job) reportTensor(t *target) TensorReport {

@@ -53,36 +53,13 @@ func splitmix(at uint64) uint64 {
 	return z ^ z>>31
 }
 
-// largest keeps the entries of largest magnitude: those above a threshold, and of those that equal it the first ones.
-type largest struct {
-	threshold uint32 // bits of a magnitude
-	ties      []int  // for each row, how many entries at the threshold may stay; nil: all
-}
+// largest keeps the entries of largest magnitude.
+type largest struct{ *Largest }
 
-func (l *largest) row(row int, _ []int32, values []float32) {
-	left := math.MaxInt
-	if l.ties != nil {
-		left = l.ties[row]
-	}
-	for k, v := range values {
-		switch bits := magnitudeBits(v); {
-		case bits > l.threshold:
-		case bits == l.threshold && left > 0:
-			left--
-		default:
-			values[k] = 0
-		}
-	}
-}
+func (l largest) row(row int, _ []int32, values []float32) { l.Keep(row, values) }
 
-// magnitudeBits orders values by magnitude.
-func magnitudeBits(v float32) uint32 { return math.Float32bits(v) & 0x7fffffff }
-
-// keepLargest finds the threshold of a change by two counts over its entries: of the upper halves of their magnitudes, and
-// of the lower halves where the upper is that of the threshold. That takes no memory in proportion to the weight, which may
-// be larger than what there is. Of a sparse change the density is a share of its entries, of any other one of all.
+// keepLargest keeps the largest entries: of a sparse change the density is a share of its entries, of any other one of all.
 func keepLargest(t *Target, term *Term) (pruner, error) {
-	const half = 1 << 16
 	entries := int64(t.Shape[0]) * int64(t.Shape[1])
 	if e, ok := term.entries(); ok {
 		entries = int64(e.Parameters())
@@ -91,18 +68,35 @@ func keepLargest(t *Target, term *Term) (pruner, error) {
 	if keep >= entries {
 		return nil, nil
 	}
-	if keep == 0 {
-		return &largest{threshold: math.MaxUint32}, nil
+	r := Ranking{Rows: t.Shape[0], Blocks: t.Blocks(), Scan: func(block int, visit func(row int, values []float32)) error {
+		return t.scan(term, block, visit)
+	}}
+	found, err := r.Largest(keep)
+	return largest{found}, err
+}
+
+// scan calls visit with each row of a block of the change.
+func (t *Target) scan(term *Term, block int, visit func(row int, values []float32)) error {
+	if err := t.ctx.Err(); err != nil {
+		return err
 	}
-	upper, above, err := t.rank(term, keep, func(bits uint32) (int, bool) { return int(bits / half), true })
+	first, n := t.Rows(block)
+	if e, ok := term.entries(); ok {
+		for row := first; row < first+n; row++ {
+			_, values := e.Row(row)
+			visit(row, values)
+		}
+		return nil
+	}
+	in := t.Shape[1]
+	base, err := t.base(first, n)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	lower, more, err := t.rank(term, keep-above, func(bits uint32) (int, bool) { return int(bits % half), int(bits/half) == upper })
-	if err != nil {
-		return nil, err
+	dst := make([]float32, n*in)
+	term.Delta.Rows(dst, base, first, n)
+	for i := range n {
+		visit(first+i, dst[i*in:(i+1)*in])
 	}
-	l := &largest{threshold: uint32(upper)*half + uint32(lower)}
-	l.ties, err = t.shareTies(term, l.threshold, keep-above-more)
-	return l, err
+	return nil
 }

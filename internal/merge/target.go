@@ -7,7 +7,6 @@ import (
 	"shira/internal/adapter"
 	"shira/internal/checkpoint"
 	"shira/internal/fault"
-	"shira/internal/kernel"
 )
 
 // Term is one adapter's change of a weight.
@@ -117,22 +116,6 @@ func (t *Target) base(first, n int) ([]float32, error) {
 	}
 	base := make([]float32, n*t.Shape[1])
 	return base, checkpoint.DecodeFloat32(base, t.DType, stored)
-}
-
-// parallel calls f(0) … f(n−1) on all threads and returns the first error by index.
-func (t *Target) parallel(n int, f func(i int) error) error {
-	errs := make([]error, n)
-	kernel.Parallel(n, func(i int) {
-		if errs[i] = t.ctx.Err(); errs[i] == nil {
-			errs[i] = f(i)
-		}
-	})
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // errNotFinite is the error of an entry whose sum its type cannot hold.

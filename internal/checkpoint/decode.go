@@ -35,6 +35,12 @@ func DecodeFloat32(dst []float32, dtype DType, src []byte) error {
 	return nil
 }
 
+// Halves returns stored 16-bit numbers as a view of b.
+func Halves(b []byte) []uint16 { return view[uint16](b) }
+
+// Floats returns stored F32 numbers as a view of b.
+func Floats(b []byte) []float32 { return view[float32](b) }
+
 // view returns stored numbers as the machine's own. They need not be aligned: a header of odd length shifts all data of a
 // file, and the processors that this runs on load from any address.
 func view[T uint16 | int32 | uint32 | uint64 | float32 | float64](b []byte) []T {

@@ -65,7 +65,7 @@ func (j *job) adapter(ctx context.Context) (*adapter.Adapter, *AdapterResult, er
 		var d adapter.Delta
 		switch form {
 		case asEntries:
-			d, err = t.asEntries()
+			d = t.asEntries()
 		case asFactors:
 			d = t.asFactors(j.factorRank())
 		case asProduct:
@@ -161,23 +161,21 @@ func (j *job) checkForm() error {
 func moduleOf(weight string) string { return weight[:len(weight)-len(".weight")] }
 
 // asEntries returns the merged change, without entries that are 0.
-func (t *target) asEntries() (*adapter.Sparse, error) {
+func (t *target) asEntries() *adapter.Sparse {
 	all := &adapter.Sparse{}
 	s := &adapter.Sparse{Name: moduleOf(t.Name), Out: t.Shape[0], In: t.Shape[1]}
 	w := t.NewWorker(nil)
 	for b := range t.Blocks() {
 		first, n := t.Rows(b)
 		all.RowIdx, all.ColIdx, all.Values = all.RowIdx[:0], all.ColIdx[:0], all.Values[:0]
-		if err := w.Entries(all, first, n); err != nil {
-			return nil, err
-		}
+		w.Entries(all, first, n)
 		for k, v := range all.Values {
 			if v != 0 {
 				s.RowIdx, s.ColIdx, s.Values = append(s.RowIdx, all.RowIdx[k]), append(s.ColIdx, all.ColIdx[k]), append(s.Values, v)
 			}
 		}
 	}
-	return s, nil
+	return s
 }
 
 // factorRank is the rank that all weights' factors have side by side; where one has fewer, zeros fill it up.

@@ -311,3 +311,30 @@ func TestCheck(t *testing.T) {
 		t.Errorf("slerp: %v", err)
 	}
 }
+
+// TestHalves holds the sums without branches to those of the readable way, over all kinds of numbers.
+func TestHalves(t *testing.T) {
+	old := []uint16{0, 0x8000, 0x3f80, 0xbf80, 0x3f81, 0x7f7f, 0x0001, 0x7f80, 0x4049, 0x3f80}
+	deltas := []float32{0, float32(math.Copysign(0, -1)), 1e-9, -1e-9, 0.00390625, 0.01171875, 1, -1, 3e38, 1e-40}
+	for _, first := range old {
+		for _, d := range deltas {
+			fast, slow := []uint16{first}, checkpoint.Halves([]byte{byte(first), byte(first >> 8)})
+			block := []byte{byte(first), byte(first >> 8)}
+			var a, b adder
+			flags := []bool{false}
+			finite := a.halves(fast, []float32{d}, flags)
+			bad, err := b.block(checkpoint.BF16, block, true, nil, []float64{float64(d)})
+			must(t, err)
+			if finite != (bad < 0) {
+				t.Errorf("%#x + %v: finite is %v", first, d, finite)
+				continue
+			}
+			if slow[0] = uint16(block[0]) | uint16(block[1])<<8; finite && fast[0] != slow[0] {
+				t.Errorf("%#x + %v is %#x, want %#x", first, d, fast[0], slow[0])
+			}
+			if finite && (a.entries != b.entries || a.changed != b.changed || flags[0] != b.flags[0]) {
+				t.Errorf("%#x + %v counts %d of %d, want %d of %d", first, d, a.changed, a.entries, b.changed, b.entries)
+			}
+		}
+	}
+}

@@ -84,9 +84,17 @@ func (p *PairStats) compare(a, b view, alpha, beta float64) {
 	}
 	switch {
 	case a.all && b.all:
+		p.Both += int64(len(a.values))
+		dot, conflicts := 0.0, int64(0)
 		for c, x := range a.values {
-			one(x, b.values[c])
+			product := float64(x) * float64(b.values[c]) // exact
+			dot += product
+			if product < 0 != opposite && product != 0 {
+				conflicts++
+			}
 		}
+		p.Dot += dot
+		p.Conflicts += conflicts
 	case a.all:
 		for k, c := range b.cols {
 			one(a.values[c], b.values[k])

@@ -12,15 +12,17 @@ type Worker struct {
 	*Target
 	stats Stats
 
-	base    []float32   // the block's rows of the weight, where a term is not sparse
-	dense   [][]float32 // of each term, the block's rows of its change; nil for one of entries
+	base    []float32   // the block's rows of the weight, where a term depends on them
+	dense   [][]float32 // of each term of a target that is not sparse, the block's rows of its change
+	delta   []float32   // the merged change of these rows, in room or in the only term's block
+	room    []float32
 	scratch [][]float32 // of each term, one row that was pruned
 
 	raw, views []view    // of each term, the current row, before and after pruning
 	values     []float32 // of each term, what it has at the current entry
 
-	// The entries of the block that some term has, in row-major order.
-	at    []int32   // of a sparse target, the index into the block; all entries otherwise
+	// The entries of the block that some term of a sparse target has, in row-major order.
+	at    []int32   // index into the block
 	sum   []float64 // their merged changes
 	parts []part
 
@@ -46,67 +48,72 @@ func (t *Target) NewWorker(old *Worker) *Worker {
 // Apply adds the merged change to block, the stored bytes of whole rows from row first on, and returns what it found. An
 // entry that would not be finite is a Numerical error.
 func (w *Worker) Apply(block []byte, first int) (*Stats, error) {
-	if err := w.merge(block, first); err != nil {
-		return nil, err
+	n := len(block) / w.rowBytes()
+	w.stats = NewStats(w.adapters)
+	if !w.sparse {
+		if err := w.mergeDense(block, first, n); err != nil {
+			return nil, err
+		}
+		return &w.stats, w.addDense(block, first)
 	}
-	if bad, err := w.add.block(w.DType, block, !w.sparse, w.at, w.sum); err != nil {
+	w.mergeSparse(first, n)
+	if err := w.addEntries(block, first, false); err != nil {
 		return nil, err
-	} else if bad >= 0 {
-		return nil, w.errNotFinite(first*w.Shape[1]+w.place(bad), w.add.before(w.DType, bad), w.sum[bad])
 	}
 	w.count()
 	return &w.stats, nil
 }
 
-// place returns the index into the block of entry k.
-func (w *Worker) place(k int) int {
-	if !w.sparse {
-		return k
+// addEntries adds sum to the entries of at, or to all.
+func (w *Worker) addEntries(block []byte, first int, all bool) error {
+	bad, err := w.add.block(w.DType, block, all, w.at, w.sum)
+	if err != nil || bad < 0 {
+		return err
 	}
-	return int(w.at[k])
+	place := bad
+	if !all {
+		place = int(w.at[bad])
+	}
+	return w.errNotFinite(first*w.Shape[1]+place, w.add.before(w.DType, bad), w.sum[bad])
 }
 
-// merge fills at, sum and parts with the merged change of the rows, and the statistics of what went into it.
-func (w *Worker) merge(block []byte, first int) error {
-	n := len(block) / w.rowBytes()
-	w.stats = NewStats(w.adapters)
+// mergeSparse fills at, sum and parts with the merged change of the rows of a sparse target.
+func (w *Worker) mergeSparse(first, n int) {
 	w.at, w.sum, w.parts = w.at[:0], w.sum[:0], w.parts[:0]
-	if err := w.changes(block, first, n); err != nil {
-		return err
-	}
 	for r := range n {
-		w.row(first+r, r)
-		if w.sparse {
-			w.mergeEntries(r * w.Shape[1])
-		} else {
-			w.mergeAll(r * w.Shape[1])
+		w.view(first+r, r)
+		for i, p := range w.pruners {
+			w.views[i] = w.raw[i]
+			if p != nil {
+				w.scratch[i] = append(w.scratch[i][:0], w.raw[i].values...)
+				w.views[i].values = w.scratch[i]
+				p.row(first+r, w.raw[i].cols, w.scratch[i])
+			}
 		}
+		w.mergeEntries(r * w.Shape[1])
 	}
-	return nil
 }
 
-// changes computes the rows of all changes that are not sparse.
+// changes computes the rows of all changes that are not sparse, and makes room for the others.
 func (w *Worker) changes(block []byte, first, n int) error {
-	if w.sparse {
-		return nil
-	}
 	size := n * w.Shape[1]
-	w.base = slices.Grow(w.base[:0], size)[:size]
-	if err := checkpoint.DecodeFloat32(w.base, w.DType, block); err != nil {
-		return err
+	if slices.ContainsFunc(w.Terms, func(t Term) bool { return adapter.NeedsBase(t.Delta) }) {
+		w.base = slices.Grow(w.base[:0], size)[:size]
+		if err := checkpoint.DecodeFloat32(w.base, w.DType, block); err != nil {
+			return err
+		}
 	}
 	for i, t := range w.Terms {
-		if _, ok := t.entries(); ok {
-			continue
-		}
 		w.dense[i] = slices.Grow(w.dense[i][:0], size)[:size]
-		t.Delta.Rows(w.dense[i], w.base, first, n)
+		if _, ok := t.entries(); !ok {
+			t.Delta.Rows(w.dense[i], w.base, first, n)
+		}
 	}
 	return nil
 }
 
-// row sets raw and views to a row of the weight, which is row r of the block, and counts what it has.
-func (w *Worker) row(row, r int) {
+// view sets raw to a row of the weight, which is row r of the block, and counts what it has.
+func (w *Worker) view(row, r int) {
 	in := w.Shape[1]
 	for i := range w.Terms {
 		t := &w.Terms[i]
@@ -125,12 +132,6 @@ func (w *Worker) row(row, r int) {
 			a, b := min(t.Adapter, o.Adapter), max(t.Adapter, o.Adapter)
 			w.stats.Pairs[a][b].compare(v, w.raw[k], t.Weight, o.Weight)
 		}
-		if p := w.pruners[i]; p != nil {
-			w.scratch[i] = append(w.scratch[i][:0], v.values...)
-			v.values = w.scratch[i]
-			p.row(row, v.cols, v.values)
-		}
-		w.views[i] = v
 	}
 }
 
@@ -174,33 +175,11 @@ func (w *Worker) mergeEntries(base int) {
 	}
 }
 
-// mergeAll appends all entries of the current row.
-func (w *Worker) mergeAll(base int) {
-	for c := range w.Shape[1] {
-		for i := range w.views {
-			v := &w.views[i]
-			switch {
-			case v.all:
-				w.values[i] = v.values[c]
-			case len(v.cols) > 0 && int(v.cols[0]) == c:
-				w.values[i] = v.values[0]
-				v.cols, v.values = v.cols[1:], v.values[1:]
-			default:
-				w.values[i] = 0
-			}
-			if w.values[i] != 0 && len(w.Terms) > 1 {
-				w.parts = append(w.parts, part{int32(base + c), int32(w.Terms[i].Adapter)})
-			}
-		}
-		w.sum = append(w.sum, w.combined())
-	}
-}
-
-// count compares stored bits before and after.
+// count fills in what survives in a sparse target.
 func (w *Worker) count() {
 	s := &w.stats
 	s.Entries, s.Changed, s.Squares = w.add.entries, w.add.changed, w.add.squares
-	if len(w.Terms) == 1 && w.Method.combine == nil {
+	if w.single() {
 		s.Adapters[w.Terms[0].Adapter].Survival = s.Survival
 		return
 	}
@@ -213,29 +192,32 @@ func (w *Worker) count() {
 	}
 }
 
-// Merged writes the merged change of rows [first, first+n) to dst, n×in, without adding it to anything. block has the
+// Merged writes the merged change of rows from row first on to dst, n×in, without adding it to anything. block has the
 // stored bytes of those rows.
 func (w *Worker) Merged(dst []float32, block []byte, first int) error {
-	if err := w.merge(block, first); err != nil {
+	n := len(block) / w.rowBytes()
+	w.stats = NewStats(w.adapters)
+	if !w.sparse {
+		err := w.mergeDense(block, first, n)
+		copy(dst, w.delta)
 		return err
 	}
+	w.mergeSparse(first, n)
 	clear(dst)
 	for k, v := range w.sum {
-		dst[w.place(k)] = float32(v)
+		dst[w.at[k]] = float32(v)
 	}
 	return nil
 }
 
-// Entries appends the merged change of a target without dense terms as entries, in row-major order.
-func (w *Worker) Entries(s *adapter.Sparse, first, n int) error {
-	in := w.Shape[1]
-	if err := w.merge(make([]byte, n*w.rowBytes()), first); err != nil {
-		return err
-	}
+// Entries appends the merged change of rows [first, first+n) of a sparse target, in row-major order.
+func (w *Worker) Entries(s *adapter.Sparse, first, n int) {
+	w.stats = NewStats(w.adapters)
+	w.mergeSparse(first, n)
+	in := int32(w.Shape[1])
 	for k, v := range w.sum {
-		s.RowIdx = append(s.RowIdx, int32(first+int(w.at[k])/in))
-		s.ColIdx = append(s.ColIdx, w.at[k]%int32(in))
+		s.RowIdx = append(s.RowIdx, int32(first)+w.at[k]/in)
+		s.ColIdx = append(s.ColIdx, w.at[k]%in)
 		s.Values = append(s.Values, float32(v))
 	}
-	return nil
 }

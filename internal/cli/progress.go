@@ -134,11 +134,11 @@ func (t *trainProgress) close() {
 	}
 }
 
-// byteProgress returns a function that shows bytes done of a total as a bar on a terminal, nil where there is none, and one
-// that removes the bar.
+// byteProgress returns a function that shows bytes done of a total, as a bar on a terminal and as a line now and then
+// elsewhere, and one that removes the bar.
 func (a *app) byteProgress(what string) (tell func(done, total int64), closeBar func()) {
 	if !a.hasBar() {
-		return nil, func() {}
+		return a.byteLines(what, time.Now), func() {}
 	}
 	var bar *progressbar.ProgressBar
 	tell = func(done, total int64) {
@@ -151,5 +151,21 @@ func (a *app) byteProgress(what string) (tell func(done, total int64), closeBar 
 		if bar != nil {
 			_ = bar.Clear()
 		}
+	}
+}
+
+// byteLines returns a function that prints a line of progress for what takes longer than lineEvery.
+func (a *app) byteLines(what string, now func() time.Time) func(done, total int64) {
+	start := now()
+	last := start
+	return func(done, total int64) {
+		t := now()
+		if t.Sub(last) < lineEvery {
+			return
+		}
+		last = t
+		rate := int64(float64(done) / t.Sub(start).Seconds())
+		a.log.info(fmt.Sprintf("%s: %s of %s, %s/s", what, byteSize(done), byteSize(total), byteSize(rate)),
+			slog.Int64("bytes", done), slog.Int64("total_bytes", total), slog.Int64("bytes_per_second", rate))
 	}
 }

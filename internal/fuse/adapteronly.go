@@ -2,6 +2,8 @@ package fuse
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -250,12 +252,11 @@ func (j *job) checkAdapterOutput() error {
 		}
 	}
 	info, err := os.Stat(j.Out)
-	if err != nil {
-		return nil // what cannot be seen is found by the writing
-	}
-	j.exists = true
+	j.exists = err == nil
 	switch {
-	case j.DryRun:
+	case errors.Is(err, fs.ErrNotExist), j.DryRun:
+	case err != nil:
+		return fsx.Wrap(err, j.Out, "write")
 	case !j.Force:
 		return fault.New(fault.Usage, j.Out, "exists").WithHint("--force replaces it; -o names another output")
 	case info.IsDir() == isFileName(j.Out):

@@ -15,6 +15,7 @@ import (
 	"shira/internal/adapter"
 	"shira/internal/checkpoint"
 	"shira/internal/fault"
+	"shira/internal/merge"
 )
 
 // TestSums compares every stored type with sums formed independently, entry by entry.
@@ -121,8 +122,18 @@ func putUint(b []byte, u uint64) {
 	}
 }
 
-// TestOrderDoesNotMatter fuses three overlapping adapters in every order.
+// TestOrderDoesNotMatter fuses three overlapping adapters in every order, by every method.
 func TestOrderDoesNotMatter(t *testing.T) {
+	for _, m := range merge.Methods() {
+		t.Run(m.Name, func(t *testing.T) { orderDoesNotMatter(t, m) })
+	}
+}
+
+func orderDoesNotMatter(t *testing.T, m *merge.Method) {
+	p := merge.DefaultParams()
+	if m.Density {
+		p.Density = 0.5
+	}
 	w := newWorld(t, checkpoint.F32)
 	var refs []Source
 	for i, name := range []string{"a.st", "b.st", "c.st"} {
@@ -133,6 +144,7 @@ func TestOrderDoesNotMatter(t *testing.T) {
 		out := w.path("out.st")
 		_, err := Run(t.Context(), Options{
 			Base: w.base, Out: out, Force: true, Adapters: []Source{refs[order[0]], refs[order[1]], refs[order[2]]},
+			Method: m.Name, Params: p,
 		})
 		if err != nil {
 			t.Fatal(err)

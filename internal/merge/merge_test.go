@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"shira/internal/adapter"
@@ -307,8 +308,10 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%s with %+v: %v", c.method, c.p, err)
 		}
 	}
-	if _, err := Lookup("slerp"); fault.KindOf(err) != fault.Usage {
-		t.Errorf("slerp: %v", err)
+	for name, hint := range map[string]string{"slerp": "", "ties_svd": "--method ties --adapter-only --rank N", "svd": "--rank", "cat": "--adapter-only"} {
+		if _, err := Lookup(name); fault.KindOf(err) != fault.Usage || !strings.Contains(fault.HintOf(err), hint) {
+			t.Errorf("%s: %v, hint %q", name, err, fault.HintOf(err))
+		}
 	}
 }
 

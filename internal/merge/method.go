@@ -58,7 +58,16 @@ func Lookup(name string) (*Method, error) {
 		}
 		names = append(names, m.Name)
 	}
-	return nil, fault.New(fault.Usage, "", "no merge method is called %s: want %s", fault.Quote(name), strings.Join(names, ", "))
+	e := fault.New(fault.Usage, "", "no merge method is called %s: want %s", fault.Quote(name), strings.Join(names, ", "))
+	switch first, ok := strings.CutSuffix(plain, "_svd"); {
+	case ok && slices.Contains(names, first):
+		e.Hint = "PEFT's " + plain + " is --method " + first + " --adapter-only --rank N"
+	case plain == "svd":
+		e.Hint = "PEFT's svd is --adapter-only --rank N"
+	case plain == "cat":
+		e.Hint = "PEFT's cat is --adapter-only: LoRA adapters are set side by side"
+	}
+	return nil, e
 }
 
 // Check says what is wrong with p for m, as a Usage error that names the flag or key.

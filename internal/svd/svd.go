@@ -84,15 +84,15 @@ func (s *sketch) basis(seed uint64) ([]float32, error) {
 		if err != nil {
 			return nil, err
 		}
-		orthonormalize(y, s.Rows, s.k)
+		orthonormalize(y, s.Rows, s.k, 1) // only to keep its columns apart
 		if z, err = s.transposed(y); err != nil {
 			return nil, err
 		}
-		orthonormalize(z, s.Cols, s.k)
+		orthonormalize(z, s.Cols, s.k, 1)
 		y, err = s.times(z)
 	}
 	if err == nil {
-		orthonormalize(y, s.Rows, s.k)
+		orthonormalize(y, s.Rows, s.k, 2)
 	}
 	return y, err
 }
@@ -142,13 +142,13 @@ func (s *sketch) transposed(y []float32) ([]float32, error) {
 
 // split calls f with parts of n rows, on all threads.
 func split(n int, f func(lo, rows int)) {
-	const part = 64
+	const part = 256
 	kernel.Parallel((n+part-1)/part, func(i int) { f(i*part, min(part, n-i*part)) })
 }
 
-// orthonormalize makes the k columns of x, (n, k), orthonormal, by Gram and Schmidt's method in float64, twice. A column that
-// depends on those before it becomes zero.
-func orthonormalize(x []float32, n, k int) {
+// orthonormalize makes the k columns of x, (n, k), orthonormal, by Gram and Schmidt's method in float64, which taken twice
+// loses nothing to rounding. A column that depends on those before it becomes zero.
+func orthonormalize(x []float32, n, k, times int) {
 	cols := make([][]float64, k)
 	kernel.Parallel(k, func(j int) {
 		cols[j] = make([]float64, n)
@@ -158,14 +158,17 @@ func orthonormalize(x []float32, n, k int) {
 	})
 	for j, c := range cols {
 		before := norm(c)
-		for range 2 {
-			for _, done := range cols[:j] {
-				if d := dot(c, done); d != 0 {
-					for i, v := range done {
-						c[i] -= float64(d * v)
+		for range times {
+			// The projections of one column on all before it, side by side, then what they leave: both on all threads.
+			d := make([]float64, j)
+			kernel.Parallel(j, func(i int) { d[i] = dot(c, cols[i]) })
+			split(n, func(lo, rows int) {
+				for i, done := range cols[:j] {
+					if d[i] != 0 {
+						subtract(c[lo:lo+rows], d[i], done[lo:lo+rows])
 					}
 				}
-			}
+			})
 		}
 		scale := 0.0
 		if after := norm(c); after > 1e-6*before { // what is left of float32 values is more than their rounding
@@ -182,12 +185,29 @@ func orthonormalize(x []float32, n, k int) {
 	})
 }
 
+// dot returns Σ a·b, in four chains.
 func dot(a, b []float64) float64 {
-	sum := 0.0
-	for i, v := range a {
-		sum += float64(v * b[i])
+	var s [4]float64
+	b = b[:len(a)]
+	n := len(a) &^ 3
+	for i := 0; i < n; i += 4 {
+		s[0] += float64(a[i] * b[i])
+		s[1] += float64(a[i+1] * b[i+1])
+		s[2] += float64(a[i+2] * b[i+2])
+		s[3] += float64(a[i+3] * b[i+3])
 	}
-	return sum
+	for i := n; i < len(a); i++ {
+		s[0] += float64(a[i] * b[i])
+	}
+	return (s[0] + s[1]) + (s[2] + s[3])
+}
+
+// subtract takes d·b from a.
+func subtract(a []float64, d float64, b []float64) {
+	b = b[:len(a)]
+	for i, v := range b {
+		a[i] -= float64(d * v)
+	}
 }
 
 func norm(a []float64) float64 { return math.Sqrt(dot(a, a)) }
@@ -196,7 +216,7 @@ func norm(a []float64) float64 { return math.Sqrt(dot(a, a)) }
 func (s *sketch) factors(q, c []float32, r int) (*Factors, error) {
 	k := s.k
 	p := append([]float32(nil), c...)
-	orthonormalize(p, s.Cols, k)
+	orthonormalize(p, s.Cols, k, 2)
 	t := mat.NewDense(k, k, nil) // pᵀ·c
 	kernel.Parallel(k, func(i int) {
 		for j := range k {
@@ -216,9 +236,7 @@ func (s *sketch) factors(q, c []float32, r int) (*Factors, error) {
 	dec.VTo(&v)
 	values := dec.Values(nil)
 	f := &Factors{A: make([]float32, r*s.Cols), B: make([]float32, s.Rows*r), Squares: s.squares}
-	for _, sigma := range values[:min(r, k)] {
-		f.Singular = append(f.Singular, sigma)
-	}
+	f.Singular = values[:min(r, k)]
 	rotate(q, s.Rows, k, &v, f.Singular, func(row, j int, x float32) { f.B[row*r+j] = x })
 	rotate(p, s.Cols, k, &u, f.Singular, func(row, j int, x float32) { f.A[j*s.Cols+row] = x })
 	return f, nil

@@ -18,7 +18,7 @@ func matrix(rows, cols int, sigma []float64) []float32 {
 		for i := range x {
 			x[i] = float32(g.NormFloat64())
 		}
-		orthonormalize(x, n, len(sigma))
+		orthonormalize(x, n, len(sigma), 2)
 		return x
 	}
 	u, v := basis(rows), basis(cols)

@@ -120,6 +120,17 @@ EXAMPLES TO TRAIN ON AND SCORE
 
 CONFIGURATIONS
   YAML; ` + "`shira config init`" + ` prints one with every key explained.
+  A fusion has one too, for ` + "`shira fuse --config`; `--save-config`" + ` writes it:
+    base: path/to/model
+    method: ties                      as all parameters, like the flag
+    density: 0.5
+    adapters:
+      - path: a
+        weight: 0.7
+      - path: b
+        weight:                       for parts of the model: the first filter that the
+          - {filter: self_attn, value: 0.3}     weight's name contains, or matches with *
+          - {value: 1}
 
 METRICS
   metrics.jsonl, until the run has ended well metrics.jsonl.part: for each logged

@@ -6,6 +6,10 @@ import (
 	"shira/internal/fault"
 )
 
+// Guard runs f, which touches views of mapped files: those of path, or what is named so. When one was shortened under its
+// mapping, that is an Environment error.
+func Guard(path string, f func() error) error { return guard(path, f) }
+
 // guard runs read, which touches the mapping of the file at path. When the file was shortened under the mapping, the
 // memory fault becomes an error instead of the end of the process.
 func guard(path string, read func() error) (err error) {

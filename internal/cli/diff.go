@@ -93,6 +93,11 @@ func runDiff(ctx context.Context, a *app, o diffOptions) error {
 }
 
 func compareModels(ctx context.Context, a *app, o diffOptions) (*compare.Result, error) {
+	for _, path := range []string{o.a, o.b} {
+		if err := a.checkSwitched(path, false, false); err != nil {
+			return nil, err
+		}
+	}
 	x, err := checkpoint.OpenModel(o.a)
 	if err != nil {
 		return nil, err

@@ -48,7 +48,7 @@ OUT that ends in .safetensors or .st a file that stands alone.`,
 		Example: `  shira extract base tuned -o changes
   shira extract base tuned --density 0.01
   shira extract base tuned --rank 16 -o lora`,
-		Annotations: exits(fault.Malformed, fault.Incompatible, fault.Numerical, fault.Interrupted, fault.Terminated),
+		Annotations: exits(fault.Malformed, fault.Incompatible, fault.Locked, fault.Unrecoverable, fault.Numerical, fault.Interrupted, fault.Terminated),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := outputNamed(cmd, o.out); err != nil {
 				return err
@@ -82,6 +82,11 @@ func runExtract(ctx context.Context, a *app, o extractOptions) error {
 	}
 	if err := o.checkOutput(); err != nil {
 		return err
+	}
+	for _, path := range []string{o.Base, o.Tuned} {
+		if err := a.checkSwitched(path, false, false); err != nil {
+			return err
+		}
 	}
 	var closeBar func()
 	o.Progress, closeBar = a.byteProgress("extracting")

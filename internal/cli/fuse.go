@@ -118,6 +118,11 @@ func (o *fuseOptions) complete(cmd *cobra.Command, args []string) error {
 	if err := outputNamed(cmd, o.Out); err != nil {
 		return err
 	}
+	for _, path := range []string{o.report, o.saveConfig} {
+		if _, err := os.Lstat(path); path != "" && err == nil && !o.Force {
+			return fault.New(fault.Usage, path, "exists").WithHint("--force replaces it")
+		}
+	}
 	if o.config != "" {
 		if err := o.readConfig(given); err != nil {
 			return err

@@ -170,12 +170,13 @@ func prepare(o Options) (*job, error) {
 		j.close()
 		return nil, err
 	}
-	j.collect()
-	if o.AdapterOnly {
-		if err := j.checkForm(); err != nil {
-			j.close()
-			return nil, err
-		}
+	err = j.collect()
+	if err == nil && o.AdapterOnly {
+		err = j.checkForm()
+	}
+	if err != nil {
+		j.close()
+		return nil, err
 	}
 	return j, nil
 }
@@ -213,10 +214,13 @@ func (j *job) close() {
 }
 
 // collect finds the tensors that change, and which deltas change them.
-func (j *job) collect() {
+func (j *job) collect() error {
 	order, salts := []int{0, 1}[:min(len(j.adapters), 2)], make([]string, len(j.adapters))
 	if j.orderMatters() {
-		order, salts = j.canonicalOrder(), j.identity.digests()
+		var err error
+		if order, salts, err = j.canonicalOrder(); err != nil {
+			return err
+		}
 	}
 	terms := map[string][]merge.Term{}
 	for _, i := range order {
@@ -243,6 +247,7 @@ func (j *job) collect() {
 		j.progress.total = j.model.Size()
 	}
 	j.progress.tell = j.Progress
+	return nil
 }
 
 // writesModel says whether the output is a model, and not an adapter or only a report.

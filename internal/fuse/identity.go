@@ -3,31 +3,35 @@ package fuse
 import (
 	"cmp"
 	"context"
+	"errors"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 
 	"shira/internal/adapter"
+	"shira/internal/checkpoint"
 )
 
 // identity is what is known of the inputs only when all of their bytes have been read: beside a pass, as a rule.
 type identity struct {
-	base    func() (string, error) // the base's fingerprint
-	digests func() []string        // of the adapters
+	base    func() (string, error)   // the base's fingerprint
+	digests func() ([]string, error) // of the adapters
 }
 
 func (j *job) newIdentity() identity {
 	return identity{
 		base: sync.OnceValues(j.model.Fingerprint),
-		digests: sync.OnceValue(func() []string {
-			list := make([]string, len(j.adapters))
+		digests: sync.OnceValues(func() ([]string, error) {
+			list, errs := make([]string, len(j.adapters)), make([]error, len(j.adapters))
 			var group sync.WaitGroup
 			for i, a := range j.adapters {
-				group.Go(func() { list[i] = a.Digest() })
+				group.Go(func() {
+					errs[i] = checkpoint.Guard(a.Path, func() error { list[i] = a.Digest(); return nil })
+				})
 			}
 			group.Wait()
-			return list
+			return list, errors.Join(errs...)
 		}),
 	}
 }
@@ -43,7 +47,7 @@ func (j *job) identify(cancel context.CancelCauseFunc) (wait func() error) {
 		}
 		if err == nil && j.writesModel() {
 			if _, err = j.identity.base(); err == nil {
-				j.identity.digests()
+				_, err = j.identity.digests()
 			}
 		}
 		if err != nil {
@@ -60,10 +64,12 @@ func (j *job) identify(cancel context.CancelCauseFunc) (wait func() error) {
 // the same in both orders.
 func (j *job) orderMatters() bool { return len(j.adapters) > 2 || j.method.Random }
 
-// canonicalOrder returns the adapters' indices in an order that does not depend on how they were given.
-func (j *job) canonicalOrder() []int {
-	digests := j.identity.digests()
-	order := make([]int, len(j.adapters))
+// canonicalOrder returns the adapters' indices in an order that does not depend on how they were given, and their digests.
+func (j *job) canonicalOrder() (order []int, digests []string, err error) {
+	if digests, err = j.identity.digests(); err != nil {
+		return nil, nil, err
+	}
+	order = make([]int, len(j.adapters))
 	for i := range order {
 		order[i] = i
 	}
@@ -75,5 +81,5 @@ func (j *job) canonicalOrder() []int {
 			}),
 			strings.Compare(filepath.Base(a.Path), filepath.Base(b.Path)))
 	})
-	return order
+	return order, digests, nil
 }

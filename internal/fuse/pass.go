@@ -71,12 +71,19 @@ func (j *job) pass(ctx context.Context, outputs []*checkpoint.Rewriter) error {
 	errs := make([]error, len(pieces))
 	var next atomic.Int64
 	var group sync.WaitGroup
+	var panicked atomic.Pointer[any]
 	for range workers {
 		group.Go(func() {
+			defer func() {
+				if v := recover(); v != nil { // for the caller's goroutine, where it can be reported
+					next.Store(int64(len(pieces)))
+					panicked.Store(&v)
+				}
+			}()
 			var h hand
 			for i := int(next.Add(1)) - 1; i < len(pieces); i = int(next.Add(1)) - 1 {
 				if errs[i] = interrupted(ctx, j.Out); errs[i] == nil {
-					errs[i] = j.work(&h, &pieces[i], outputs)
+					errs[i] = checkpoint.Guard("an adapter's file", func() error { return j.work(&h, &pieces[i], outputs) })
 				}
 				if errs[i] != nil {
 					next.Store(int64(len(pieces))) // those before are being worked on: the first error is the same in every run
@@ -86,6 +93,9 @@ func (j *job) pass(ctx context.Context, outputs []*checkpoint.Rewriter) error {
 		})
 	}
 	group.Wait()
+	if v := panicked.Load(); v != nil {
+		panic(*v)
+	}
 	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {
 		return errs[i]
 	}

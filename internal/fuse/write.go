@@ -41,13 +41,13 @@ func (j *job) write(ctx context.Context, accept func() error) error {
 // inputs is known only after the pass; until then a blank of the same length keeps its place.
 func (j *job) writeFiles(ctx context.Context, paths []string, accept func() error, opts ...fsx.Option) error {
 	outputs := make([]*checkpoint.Rewriter, len(paths))
-	order := make([]int, len(j.adapters))
-	for i := range order {
-		order[i] = i
+	anyOrder := make([]int, len(j.adapters))
+	for i := range anyOrder {
+		anyOrder[i] = i
 	}
 	blank := slices.Repeat([]string{strings.Repeat("0", digestLength)}, len(j.adapters))
 	for i, f := range j.model.Files() {
-		metadata, err := j.metadata(f, order, blank, strings.Repeat("0", checkpoint.FingerprintLength))
+		metadata, err := j.metadata(f, anyOrder, blank, strings.Repeat("0", checkpoint.FingerprintLength))
 		if err != nil {
 			return err
 		}
@@ -66,11 +66,15 @@ func (j *job) writeFiles(ctx context.Context, paths []string, accept func() erro
 	if err != nil {
 		return err
 	}
+	order, digests, err := j.canonicalOrder()
+	if err != nil {
+		return err
+	}
 	for i, f := range j.model.Files() {
 		if err := interrupted(ctx, j.Out); err != nil {
 			return err
 		}
-		metadata, err := j.metadata(f, j.canonicalOrder(), j.identity.digests(), base)
+		metadata, err := j.metadata(f, order, digests, base)
 		if err != nil {
 			return err
 		}

@@ -52,6 +52,7 @@ type progress struct {
 	Epoch     float64    `json:"epoch"`     // passes over the data
 	EpochEnd  bool       `json:"epoch_end"` // whether the last step ended one
 
+	TrainLoss  float64  `json:"train_loss"`            // of the last step
 	LossBefore *float64 `json:"loss_before,omitempty"` // validation losses before the first step
 	LossNow    *float64 `json:"loss_now,omitempty"`    // and of the last evaluation
 	BestLoss   *float64 `json:"best_loss,omitempty"`

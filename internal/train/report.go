@@ -97,7 +97,7 @@ func (t *trainer) column(name string, value func(StepInfo) float64) report.Serie
 	return s
 }
 
-// smoothed returns a series and above it its moving average, over a twentieth of what was logged.
+// smoothed returns a series and above it its moving average, over a thirtieth of what was logged.
 func smoothed(s report.Series) []report.Series {
 	const least = 20
 	if len(s.Y) < least {
@@ -106,7 +106,7 @@ func smoothed(s report.Series) []report.Series {
 	average := s
 	s.Faint = true
 	average.Name = "smoothed"
-	average.Y = report.Smooth(s.Y, math.Max(5, float64(len(s.Y))/20))
+	average.Y = report.Smooth(s.Y, math.Max(3, float64(len(s.Y))/30))
 	return []report.Series{s, average}
 }
 

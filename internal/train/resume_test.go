@@ -117,7 +117,7 @@ func TestFormsGoOn(t *testing.T) {
 // for.
 func TestInterrupted(t *testing.T) {
 	cfg := resumable(t, "shira", config.Float32)
-	mustRun(t, cfg)
+	whole, _ := mustRun(t, cfg)
 	want := results(t, cfg.OutputDir)
 	cfg.OutputDir, cfg.SaveStrategy, cfg.ResumeFromCheckpoint = "stopped", config.StrategyNo, config.ResumeAuto
 	for step := 1; step <= cfg.MaxSteps; step++ {
@@ -127,8 +127,11 @@ func TestInterrupted(t *testing.T) {
 			t.Fatalf("step %d: %v (hint %q)", step, err, fault.HintOf(err))
 		}
 	}
-	mustRun(t, cfg)
+	res, _ := mustRun(t, cfg)
 	sameResults(t, "a run in seven parts", results(t, cfg.OutputDir), want)
+	if res.TrainLoss != whole.TrainLoss || *res.EvalLoss != *whole.EvalLoss || *res.EvalLossBefore != *whole.EvalLossBefore {
+		t.Errorf("%+v, want %+v", res, whole)
+	}
 }
 
 func TestResumeByName(t *testing.T) {

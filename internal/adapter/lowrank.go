@@ -102,23 +102,35 @@ func renormalize(d, w []float32, m float32) {
 	if norm := RowNorm(w, d); norm != 0 {
 		g = float64(m) / float64(norm)
 	}
+	w = w[:len(d)]
 	for i, v := range d {
 		// Conversions keep products and sums apart, as in [AddTo].
 		d[i] = float32(float64((g-1)*float64(w[i])) + float64(g*float64(v)))
 	}
 }
 
-// RowNorm returns ‖w+d‖ of two rows, the sum in float32 as stored weights are, its squares summed in float64, in order. A
-// nil d counts as zero; the result is then the magnitude that DoRA starts with.
+// RowNorm returns ‖w+d‖ of two rows, the sum in float32 as stored weights are. A nil d counts as zero; the result is then the
+// magnitude that DoRA starts with. Four sums of squares are in float64, where
+// squares of float32 are exact, so that it is the same everywhere.
 func RowNorm(w, d []float32) float32 {
-	sum := 0.0
-	for i, v := range w {
-		if d != nil {
-			v += d[i]
-		}
-		sum += float64(v) * float64(v) // exact: fusing it with the sum changes nothing
+	var s0, s1, s2, s3 float64
+	i := 0
+	if d == nil {
+		d = make([]float32, len(w))
 	}
-	return float32(math.Sqrt(sum))
+	for ; i+4 <= len(w); i += 4 {
+		a, b := (*[4]float32)(w[i:]), (*[4]float32)(d[i:])
+		v0, v1, v2, v3 := float64(a[0]+b[0]), float64(a[1]+b[1]), float64(a[2]+b[2]), float64(a[3]+b[3])
+		s0 += v0 * v0
+		s1 += v1 * v1
+		s2 += v2 * v2
+		s3 += v3 * v3
+	}
+	for ; i < len(w); i++ {
+		v := float64(w[i] + d[i])
+		s0 += v * v
+	}
+	return float32(math.Sqrt((s0 + s1) + (s2 + s3)))
 }
 
 func (l *LowRank) values() [][]float32 { return [][]float32{l.A, l.B, l.Magnitude} }

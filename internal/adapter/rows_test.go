@@ -119,3 +119,24 @@ func TestUntrainedMagnitude(t *testing.T) {
 		t.Errorf("a row without a direction has changed: %v", got[:in])
 	}
 }
+
+func BenchmarkRows(b *testing.B) {
+	const n, r = 4096, 32
+	w := gauss(n*n, 1)
+	d := &LowRank{Name: "m", Out: n, In: n, R: r, A: gauss(r*n, 2), B: gauss(n*r, 3), Scale: 2}
+	for _, name := range []string{"lora", "dora"} {
+		if name == "dora" {
+			d.Magnitude = gauss(n, 4)
+		}
+		b.Run(name, func(b *testing.B) {
+			const block = 64 // as many as a fusion takes at a time
+			dst := make([]float32, block*n)
+			b.SetBytes(4 * n * n)
+			for b.Loop() {
+				for first := 0; first < n; first += block {
+					d.Rows(dst, w[first*n:(first+block)*n], first, block)
+				}
+			}
+		})
+	}
+}

@@ -104,6 +104,11 @@ ADAPTERS
                            between it and the one before: one byte below 255; else the byte
                            255 and the number less 255 as a varint (LEB128)
 
+SWITCHED MODELS
+  ` + "`shira switch`" + ` keeps journals in .shira in the model's directory, or in NAME.shira beside a
+  single file. applied-N says which adapters the weights have, and what the base had in
+  their place: without it there is no way back. docs/switch.md has the format.
+
 EXAMPLES TO TRAIN ON AND SCORE
   JSONL or a JSON array (told by the first character), CSV (.csv), TSV (.tsv), Parquet (told
   by its first bytes) or plain text (.txt); all but Parquet also within gzip (.gz). The rows

@@ -1,7 +1,6 @@
 package switcher
 
 import (
-	"bytes"
 	"hash/crc32"
 	"slices"
 )
@@ -82,15 +81,28 @@ func (b *builder) build(w *block, i int, first int64) error {
 			return err
 		}
 	}
-	w.differ = 0
-	for k := 0; k < len(w.after); k += t.size {
-		if !bytes.Equal(w.after[k:k+t.size], base[k:k+t.size]) {
-			w.differ++
-		}
+	switch t.size {
+	case 2:
+		w.differ = differing(as[uint16](w.after), as[uint16](base))
+	case 4:
+		w.differ = differing(as[uint32](w.after), as[uint32](base))
+	default:
+		w.differ = differing(as[uint64](w.after), as[uint64](base))
 	}
 	w.out.after = crc32.Checksum(w.after, castagnoli)
 	w.form = w.out.appendTo(w.form)
 	return nil
+}
+
+// differing counts the elements of a that b, which may be longer, has otherwise.
+func differing[T comparable](a, b []T) int64 {
+	n := int64(0)
+	for k, v := range a {
+		if v != b[k] {
+			n++
+		}
+	}
+	return n
 }
 
 // readOld reads what the old journal says of the block.

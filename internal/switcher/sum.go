@@ -78,15 +78,22 @@ func (s *sums) values(t *tensor, first int64, list []uint32, all bool, base, dst
 	w := s.pool.Get().(*scratch)
 	defer s.pool.Put(w)
 	n := len(base) / t.size
-	w.sum = slices.Grow(w.sum[:0], n)[:n]
-	clear(w.sum)
 	w.values = slices.Grow(w.values[:0], n)[:n]
 	dtype, _ := checkpoint.ParseDType(t.DType)
 	if err := checkpoint.DecodeFloat32(w.values, dtype, base); err != nil {
 		return nil, err
 	}
 	row := int(first / int64(t.Cols))
-	for _, term := range s.terms[t.Name] {
+	terms := s.terms[t.Name]
+	if _, sparse := terms[0].delta.(adapter.Entries); len(terms) == 1 && !sparse && dtype != checkpoint.F64 {
+		// A product of two float32 rounds to the same float32 from float64 as at once: the sum of one term needs no float64.
+		w.rows = slices.Grow(w.rows[:0], n)[:n]
+		terms[0].delta.Rows(w.rows, w.values, row, n/t.Cols)
+		return w.one(t, float32(terms[0].weight), first, dtype, base, dst)
+	}
+	w.sum = slices.Grow(w.sum[:0], n)[:n]
+	clear(w.sum)
+	for _, term := range terms {
 		d, sparse := term.delta.(adapter.Entries)
 		switch {
 		case !sparse:
@@ -111,10 +118,37 @@ func (s *sums) values(t *tensor, first int64, list []uint32, all bool, base, dst
 		if !all {
 			flat = first + int64(list[bad])
 		}
-		return nil, fault.New(fault.Numerical, "", "%s: entry [%d, %d] would not be finite in %s: the adapters add %v",
-			fault.Quote(t.Name), flat/int64(t.Cols), flat%int64(t.Cols), dtype, w.sum[bad])
+		return nil, errNotFinite(t, flat, dtype, w.sum[bad])
 	}
 	return dst, nil
+}
+
+// one is the sum of one term, whose change is w.rows.
+func (w *scratch) one(t *tensor, weight float32, first int64, dtype checkpoint.DType, base, dst []byte) ([]byte, error) {
+	for k, v := range w.rows {
+		w.values[k] += float32(weight * v) // never fused with the sum
+	}
+	dst = slices.Grow(dst[:0], len(base))[:len(base)]
+	if err := checkpoint.EncodeFloat32(dst, dtype, w.values); err != nil {
+		return nil, err
+	}
+	if err := checkpoint.DecodeFloat32(w.values, dtype, dst); err != nil {
+		return nil, err
+	}
+	for k, v := range w.rows {
+		if v == 0 {
+			copy(dst[k*t.size:(k+1)*t.size], base[k*t.size:])
+		} else if sum := w.values[k]; sum-sum != 0 {
+			return nil, errNotFinite(t, first+int64(k), dtype, float64(weight)*float64(v))
+		}
+	}
+	return dst, nil
+}
+
+// errNotFinite is the error of an element that its type cannot hold.
+func errNotFinite(t *tensor, flat int64, dtype checkpoint.DType, sum float64) error {
+	return fault.New(fault.Numerical, "", "%s: entry [%d, %d] would not be finite in %s: the adapters add %v",
+		fault.Quote(t.Name), flat/int64(t.Cols), flat%int64(t.Cols), dtype, sum)
 }
 
 // addAll adds the entries of rows to the sums of all elements.

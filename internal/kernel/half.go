@@ -142,7 +142,7 @@ func MatMulHalf(w []uint16, trans bool, x *Halves, y Tensor, acc bool) {
 	// Fewer tasks than with float32 weights, since each packs its own.
 	g := newGrid(y.Rows, x.rows, y.N(), 4*Threads())
 	if active == isAMX {
-		g = newTileGrid(y.Rows, x.rows, y.N(), tileRowsFor(x.depth()))
+		g = newTileGrid(y.Rows, x.rows, y.N(), tileMost)
 	}
 	Parallel(g.tasks(), func(i int) {
 		r0, r1, b0, b1 := g.task(i)

@@ -7,14 +7,13 @@ const (
 	// tileGroup is the number of rows whose tiles the kernel multiplies with those of a block at a time.
 	tileGroup = 2 * tileSide
 
-	// tileRoom bounds the pairs of weights that a task packs at a time, half of a second-level cache of 2 MiB, of at most tilePackStep
-	// along the depth. They are more than those of other kernels, since products of tiles are so fast that fetching a panel of
-	// x costs as much.
-	tileRoom     = 256 << 10
+	// tileMost bounds the rows of a task and tilePackStep the pairs of their weights that it packs at a time, 1 MiB: half of a
+	// second-level cache. They are more than those of other kernels, since products of tiles are so fast that fetching a panel
+	// of x costs as much.
+	tileMost     = 256
 	tilePackStep = 1024
 
-	// tileMost and tileLeast bound the rows of a task, but for the last of a matrix.
-	tileMost  = 256
+	// tileLeast is the number of rows below which more tasks do not pay.
 	tileLeast = 128
 )
 
@@ -42,12 +41,7 @@ var tileConfigs = func() (all [tileSide + 1]tileConfig) {
 }()
 
 // tileBuffer holds packed weights of a task.
-type tileBuffer [tileRoom]pair
-
-// tileRowsFor returns how many rows of depth pairs a task packs at most.
-func tileRowsFor(depth int) int {
-	return min(tileMost, tileRoom/min(tilePairs(depth), tilePackStep)/tileGroup*tileGroup)
-}
+type tileBuffer [tileMost * tilePackStep]pair
 
 var tileBuffers = newPool[tileBuffer]()
 

@@ -44,7 +44,7 @@ func number(reg operand) byte {
 	return byte(n)
 }
 
-// bytes writes bytes of code.
+// code writes an instruction in bytes.
 func (a *asm) code(bytes ...byte) {
 	for _, b := range bytes {
 		a.op("BYTE", fmt.Sprintf("$0x%02x", b))

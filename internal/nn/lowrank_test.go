@@ -338,7 +338,8 @@ func TestZeroChangeIsTheBase(t *testing.T) {
 			}
 		}
 		changed := m.compile(t, false)
-		if got := run(t, changed, b).Loss; got != want {
+		// A scale of one rounds as another order of sums does, in the last digit of a token's loss.
+		if got := run(t, changed, b).Loss; math.Abs(got-want) > 1e-7*want {
 			t.Errorf("%s: loss %v, want %v", c.name, got, want)
 		}
 		changed.Close()

@@ -109,6 +109,9 @@ var keys = []Key{
 		Aliases: []string{"lora_target_modules", "lora_target"},
 		Doc:     "The weights to adapt: full names of linear layers, or how they end, or regular expressions for full names; all-linear\nis every linear layer of the blocks.",
 		field:   func(t *Train) any { return &t.TargetModules }},
+	{Name: "modules_to_save", Section: sectionMethod, Aliases: []string{"lora_modules_to_save", "additional_target"},
+		Doc:   "Matrices that are trained whole beside the adapter and saved in it, as lm_head: by full names, or how they end.",
+		field: func(t *Train) any { return &t.ModulesToSave }},
 	{Name: "layers_to_transform", Section: sectionMethod, Aliases: []string{"lora_layers_to_transform", "peft_layers_to_transform"},
 		Doc:   "The layers whose weights are adapted, by number from 0. Default: all.",
 		field: func(t *Train) any { return &t.LayersToTransform }},
@@ -284,7 +287,7 @@ var keys = []Key{
 // planned are keys of later versions and of the peers whose meaning this version does not have. To ignore them would
 // change what the user asked for.
 var planned = []string{
-	"modules_to_save", "lora_modules_to_save", "additional_target", "fp16", "tf32", "load_in_4bit", "load_in_8bit",
+	"fp16", "tf32", "load_in_4bit", "load_in_8bit",
 	"per_device_eval_batch_size", "deepspeed", "greater_is_better", "loraplus_lr_embedding", "plot_loss", "save_only_model",
 	"save_safetensors", "logging_strategy", "do_train",
 }

@@ -55,7 +55,7 @@ var keysOfMethods = []struct {
 	has  func(m method) bool
 	keys []string
 }{
-	{func(m method) bool { return m.masked || m.factors }, []string{"init_adapter", "r", "target_modules", "layers_to_transform"}},
+	{func(m method) bool { return m.masked || m.factors }, []string{"init_adapter", "r", "target_modules", "modules_to_save", "layers_to_transform"}},
 	{func(m method) bool { return m.masked }, []string{"mask", "density", "density_pattern", "scope", "axis", "offset", "exclude"}},
 	{func(m method) bool { return m.masked || m.name == "foura" }, []string{"calibration_samples"}},
 	{func(m method) bool { return m.factors }, []string{"lora_alpha", "rank_pattern", "alpha_pattern", "loraplus_lr_ratio"}},
@@ -82,7 +82,7 @@ func unusedBy(name string) []string {
 
 // fromAdapter lists the keys whose values init_adapter has.
 var fromAdapter = []string{
-	"mask", "r", "density", "density_pattern", "target_modules", "layers_to_transform", "scope", "axis", "offset", "exclude", "lora_alpha", "rank_pattern",
+	"mask", "r", "density", "density_pattern", "target_modules", "modules_to_save", "layers_to_transform", "scope", "axis", "offset", "exclude", "lora_alpha", "rank_pattern",
 	"alpha_pattern", "use_rslora", "direction", "transform", "gate_hidden",
 }
 

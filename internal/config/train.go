@@ -30,6 +30,7 @@ type Train struct {
 	// DensityPattern has other densities than Density for some weights, by how their modules' names end; see DensityOf.
 	DensityPattern map[string]float64
 
+	ModulesToSave             []string
 	LayersToTransform         []int   // nil for all
 	LoraAlpha                 float64 // see Alpha
 	LoraDropout               float64

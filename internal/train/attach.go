@@ -9,6 +9,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"shira/internal/adapter"
 	"shira/internal/config"
@@ -75,7 +76,7 @@ func (s *session) newDeltas(ctx context.Context) error {
 			s.deltas = append(s.deltas, d)
 		}
 	}
-	return nil
+	return s.addWhole()
 }
 
 // setRanks takes rank and alpha of the configuration to that of the adapter.
@@ -175,7 +176,7 @@ func (s *session) startFrom(path string) error {
 		return err
 	}
 	for _, d := range a.Deltas {
-		if s.model.Linear(d.Module()) == nil {
+		if _, whole := d.(*adapter.Whole); !whole && s.model.Linear(d.Module()) == nil || s.weightOf(d) == nil {
 			return fault.New(fault.Incompatible, path, "%s is not a linear layer of the model", fault.Quote(d.Module()))
 		}
 	}
@@ -211,7 +212,7 @@ func (s *session) continues(a *adapter.Adapter) error {
 
 // attachDelta makes d's values trained ones of its weight.
 func (s *session) attachDelta(d adapter.Delta) error {
-	w := s.model.Linear(d.Module())
+	w := s.weightOf(d)
 	base, err := s.model.Values(w)
 	if err != nil {
 		return err
@@ -259,6 +260,8 @@ func (s *session) attachDelta(d adapter.Delta) error {
 			}
 		}
 		s.add(w, l, "foura")
+	case *adapter.Whole:
+		s.attachWhole(w, base, d)
 	default:
 		return fault.New(fault.Internal, "", "%s: a delta that cannot be trained", fault.Quote(d.Module()))
 	}
@@ -285,6 +288,51 @@ func (s *session) attachMasked(w *nn.Weight, base []float32, d *adapter.Sparse) 
 	m := nn.NewMasked(w, base, d.RowIdx, d.ColIdx, d.Values, l)
 	m.Magnitude.Name = w.Name + ".lora_magnitude_vector"
 	return nil
+}
+
+// weightOf returns the weight that d changes, nil where the model has none.
+func (s *session) weightOf(d adapter.Delta) *nn.Weight {
+	for _, w := range s.model.Weights() {
+		if w.Name == d.Module() {
+			return w
+		}
+	}
+	return nil
+}
+
+// addWhole makes a delta for each weight of modules_to_save.
+func (s *session) addWhole() error {
+	for _, name := range s.cfg.ModulesToSave {
+		found := false
+		for _, w := range s.model.Weights() {
+			if !matches(w.Name, name) {
+				continue
+			}
+			found = true
+			switch taken := func(d adapter.Delta) bool { return d.Module() == w.Name }; {
+			case w.Tied:
+				return fault.New(fault.Incompatible, "", "modules_to_save: %s is tied: input embedding and output head are one weight", fault.Quote(w.Name))
+			case slices.ContainsFunc(s.deltas, taken):
+				return fault.New(fault.Usage, "", "modules_to_save: %s is adapted already, or named twice", fault.Quote(w.Name))
+			}
+			s.deltas = append(s.deltas, &adapter.Whole{Name: w.Name, Out: w.Out, In: w.In})
+		}
+		if !found {
+			return fault.New(fault.Usage, "", "modules_to_save: %s is no matrix of the model", fault.Quote(name)).
+				WithHint("the model's matrices are its embedding, its output head where that is another, and %s", strings.Join(layerKinds(s.model), ", "))
+		}
+	}
+	return nil
+}
+
+// attachWhole trains all of w, from the values of d where it has some. In bfloat16 products read a rounded copy.
+func (s *session) attachWhole(w *nn.Weight, base []float32, d *adapter.Whole) {
+	if d.V == nil {
+		d.V = slices.Clone(base)
+	}
+	s.model.Own(w)
+	w.Data, w.Dense = d.V, &nn.Param{Name: w.Name + ".weight", Value: d.V}
+	w.Sync()
 }
 
 // rowNorms is the magnitude that DoRA starts with.

@@ -30,16 +30,19 @@ func (t *trainer) closeGates(ctx context.Context, r *Result) error {
 		return err
 	}
 	for _, d := range t.deltas {
-		r.OpenRanks = append(r.OpenRanks, eval.OpeningOf(d.Module(), means[d.Module()]))
+		if mean, ok := means[d.Module()]; ok {
+			r.OpenRanks = append(r.OpenRanks, eval.OpeningOf(d.Module(), mean))
+		}
 	}
 	t.openRanks = r.OpenRanks
 	if t.gate() != config.GateFrozen {
 		return nil
 	}
 	for _, d := range t.deltas {
-		f := d.(*adapter.FouRA)
-		f.Freeze(means[f.Name])
-		t.model.Linear(f.Name).LowRank[0].Gate = &nn.Gate{Mean: f.Gate.Mean}
+		if f, ok := d.(*adapter.FouRA); ok {
+			f.Freeze(means[f.Name])
+			t.model.Linear(f.Name).LowRank[0].Gate = &nn.Gate{Mean: f.Gate.Mean}
+		}
 	}
 	t.obs.Notice(fmt.Sprintf("the gates are fixed to their means over %d examples", examples.Len()))
 	if t.scorer == nil {

@@ -29,7 +29,7 @@ func (s *session) checkFinite() error {
 	}
 	if s.cfg.Method != "full" {
 		for _, d := range s.deltas {
-			w := s.model.Linear(d.Module())
+			w := s.weightOf(d)
 			for _, p := range w.Params() {
 				if err := check(p.Name, p.Value, checkpoint.F32); err != nil {
 					return err

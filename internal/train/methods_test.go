@@ -38,6 +38,7 @@ var forms = []struct {
 	{"shira-dora", func(c *config.Train) { c.Mask = "wm" }},
 	{"shira-dora with density", func(c *config.Train) { c.Method, c.Mask, c.Density = "shira-dora", "rand", 0.05 }},
 	{"shira-dora, sparse", func(c *config.Train) { c.Method, c.Mask, c.Direction = "shira-dora", "wm", config.DirectionSparse }},
+	{"lora with a whole module", func(c *config.Train) { c.Method, c.ModulesToSave = "lora", []string{"1.mlp.gate_proj"} }},
 	{"foura", func(*config.Train) {}},
 	{"foura, hard gate", func(c *config.Train) { c.Method, c.Gate = "foura", config.GateHard }},
 	{"foura, frozen gate", func(c *config.Train) { c.Method, c.Gate = "foura", config.GateFrozen }},
@@ -271,6 +272,17 @@ func TestPatternsMustMatch(t *testing.T) {
 	_, err := MakePlan(context.Background(), cfg)
 	if fault.KindOf(err) != fault.Usage {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestModulesToSave refuses what cannot be trained whole.
+func TestModulesToSave(t *testing.T) {
+	for name, kind := range map[string]fault.Kind{"embed_tokens": fault.Incompatible, "q_proj": fault.Usage, "norm": fault.Usage} {
+		cfg := tinyConfig(t, checkpoint.F32)
+		cfg.Method, cfg.ModulesToSave = "lora", []string{name}
+		if _, err := MakePlan(context.Background(), cfg); fault.KindOf(err) != kind {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

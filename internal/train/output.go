@@ -257,6 +257,7 @@ func (s *session) adapter() (*adapter.Adapter, error) {
 	a := &adapter.Adapter{Config: s.ranks, Deltas: s.deltas}
 	c, cfg := &a.Config, s.cfg
 	c.Method, c.Seed, c.TaskType, c.BaseName = cfg.Method, cfg.Seed, "CAUSAL_LM", cfg.ModelNameOrPath
+	c.ModulesToSave = cfg.ModulesToSave
 	c.BaseFingerprint, c.DataHash, c.ToolVersion = s.fingerprint, s.train.SHA256, buildinfo.Version()
 	if s.masked() { // what such a run leaves is a change of some entries, whatever made it
 		c.Method = "shira"
@@ -264,13 +265,14 @@ func (s *session) adapter() (*adapter.Adapter, error) {
 	}
 	if cfg.Method == "foura" {
 		c.Transform, c.Gate = cmp.Or(cfg.Transform, config.TransformDCT), config.GateNone
-		if f := s.deltas[0].(*adapter.FouRA); f.Gate != nil {
+		if f, ok := s.deltas[0].(*adapter.FouRA); ok && f.Gate != nil {
 			c.Gate, c.GateTemperature = f.Gate.Kind(), float64(f.Gate.Temperature)
 		}
 	}
 	if s.start != nil {
 		old := s.start.Config
 		c.Mask, c.R, c.Density, c.TargetModules, c.Layers, c.Transform = old.Mask, old.R, old.Density, old.TargetModules, old.Layers, old.Transform
+		c.ModulesToSave = old.ModulesToSave
 		return a, nil
 	}
 	if cfg.UsesMask() {
@@ -305,7 +307,9 @@ func nameTargets(a *adapter.Adapter, cfg *config.Train) error {
 	}
 	c.TargetModules = nil
 	for _, d := range a.Deltas {
-		c.TargetModules = append(c.TargetModules, d.Module())
+		if _, whole := d.(*adapter.Whole); !whole {
+			c.TargetModules = append(c.TargetModules, d.Module())
+		}
 	}
 	return nil
 }

@@ -103,7 +103,7 @@ func (s *session) trained() int64 {
 // trainedOf returns the number of values that training changes for a delta.
 func (s *session) trainedOf(d adapter.Delta) int64 {
 	var n int64
-	for _, p := range s.model.Linear(d.Module()).Params() {
+	for _, p := range s.weightOf(d).Params() {
 		n += int64(len(p.Value))
 	}
 	return n
@@ -164,7 +164,7 @@ func (s *session) planTargets() []PlanTarget {
 
 // rankOf returns the rank of the factors that are trained for a delta, 0 where there are none.
 func (s *session) rankOf(d adapter.Delta) int {
-	w := s.model.Linear(d.Module())
+	w := s.weightOf(d)
 	switch {
 	case w.Masked != nil:
 		return w.Masked.R
@@ -208,7 +208,7 @@ func (s *session) trainedBytes() int64 {
 	}
 	n := perValue * s.trained()
 	for _, d := range s.deltas {
-		n += s.model.Linear(d.Module()).TrainingBytes()
+		n += s.weightOf(d).TrainingBytes()
 	}
 	return n
 }

@@ -1,9 +1,7 @@
 package cli
 
 import (
-	"fmt"
 	"io"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -61,15 +59,4 @@ func configPath(cmd *cobra.Command, flag string, args []string) (string, error) 
 	}
 	return "", fault.New(fault.Usage, "", "want a configuration file").
 		WithHint("`%s run.yaml`; `shira config init` prints one to start from", cmd.CommandPath())
-}
-
-// valueText formats the value of a key as it would stand in a file.
-func valueText(v any) string {
-	switch v := v.(type) {
-	case nil:
-		return "-"
-	case []string:
-		return "[" + strings.Join(v, ", ") + "]"
-	}
-	return fmt.Sprint(v)
 }

@@ -40,7 +40,7 @@ func runConfigShow(a *app, o configOptions) error {
 	}
 	t := newTable("<key", "<value", "<origin")
 	for _, s := range r.Settings() {
-		t.add(s.Key.Name, valueText(s.Value), s.Origin.String())
+		t.add(s.Key.Name, config.Text(s.Value), s.Origin.String())
 	}
 	t.write(a.stdout)
 	return nil

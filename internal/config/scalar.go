@@ -344,4 +344,27 @@ func (k *Key) value(t *Train) any {
 	return nil
 }
 
+// Text writes a setting's value as it would stand in the file, "-" for one that is not given.
+func Text(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return "-"
+	case []string:
+		return "[" + strings.Join(v, ", ") + "]"
+	case map[string]string:
+		return textOfMap(v)
+	case map[string]float64:
+		return textOfMap(v)
+	}
+	return fmt.Sprint(v)
+}
+
+func textOfMap[V any](m map[string]V) string {
+	items := make([]string, 0, len(m))
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		items = append(items, fmt.Sprintf("%s: %v", name, m[name]))
+	}
+	return "{" + strings.Join(items, ", ") + "}"
+}
+
 func formatFloat(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }

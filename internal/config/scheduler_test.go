@@ -107,3 +107,13 @@ func TestChanged(t *testing.T) {
 		t.Errorf("changed: %q", got)
 	}
 }
+
+func TestText(t *testing.T) {
+	for want, v := range map[string]any{
+		"-": nil, "[a, b]": []string{"a", "b"}, "{a: x, b: 2}": map[string]string{"b": "2", "a": "x"}, "{q_proj: 0.5}": map[string]float64{"q_proj": 0.5}, "1e-05": 1e-5, "true": true,
+	} {
+		if got := Text(v); got != want {
+			t.Errorf("%v: %s, want %s", v, got, want)
+		}
+	}
+}

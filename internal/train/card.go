@@ -78,7 +78,7 @@ func (t *trainer) card(r *Result) string {
 	b.WriteString("\n## Configuration\n\n```yaml\n")
 	for _, s := range (&config.Resolved{Train: *t.cfg}).Settings() {
 		if s.Value != nil && (!s.Key.Free || s.Key.Section == "Training") {
-			fmt.Fprintf(&b, "%s: %s\n", s.Key.Name, settingText(s.Value))
+			fmt.Fprintf(&b, "%s: %s\n", s.Key.Name, config.Text(s.Value))
 		}
 	}
 	fmt.Fprintf(&b, "```\n\nWritten by shira %s.\n", buildinfo.Version())

@@ -3,7 +3,6 @@ package train
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"math"
 	"path/filepath"
 	"regexp"
@@ -272,7 +271,7 @@ func (t *trainer) runSection() report.Section {
 	settings := report.Table{Head: []string{"Configuration", "Value"}}
 	for _, s := range (&config.Resolved{Train: *t.cfg}).Settings() {
 		if s.Value != nil {
-			settings.Rows = append(settings.Rows, []string{s.Key.Name, settingText(s.Value)})
+			settings.Rows = append(settings.Rows, []string{s.Key.Name, config.Text(s.Value)})
 		}
 	}
 	p := t.planned
@@ -289,19 +288,4 @@ func (t *trainer) runSection() report.Section {
 		facts.Rows = append(facts.Rows, []string{"went on after step", strconv.Itoa(t.resumed)})
 	}
 	return report.Section{Title: "Run", Figures: []report.Figure{settings, facts}}
-}
-
-// settingText writes a value of the configuration as it would stand in the file.
-func settingText(v any) string {
-	switch v := v.(type) {
-	case []string:
-		return "[" + strings.Join(v, ", ") + "]"
-	case map[string]string:
-		var items []string
-		for _, k := range slices.Sorted(maps.Keys(v)) {
-			items = append(items, k+": "+v[k])
-		}
-		return "{" + strings.Join(items, ", ") + "}"
-	}
-	return fmt.Sprint(v)
 }

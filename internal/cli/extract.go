@@ -15,6 +15,7 @@ import (
 
 	"shira/internal/adapter"
 	"shira/internal/buildinfo"
+	"shira/internal/checkpoint"
 	"shira/internal/extract"
 	"shira/internal/fault"
 	"shira/internal/fsx"
@@ -129,6 +130,9 @@ func (o *extractOptions) checkOutput() error {
 		return fault.New(fault.Usage, o.out, "exists").WithHint("--force replaces it; -o names another output")
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return fsx.Wrap(err, o.out, "write")
+	}
+	if _, err := os.Lstat(filepath.Join(o.out, checkpoint.ConfigFile)); err == nil {
+		return fault.New(fault.Usage, o.out, "holds a model: no adapter is written into it")
 	}
 	return nil
 }

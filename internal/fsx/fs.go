@@ -1,16 +1,14 @@
 package fsx
 
-import (
-	"io"
-	"io/fs"
-)
+import "io"
 
 // FS is a directory as a transaction on its files sees it: every operation that a crash can come between. [OpenFS] is a real
 // one; tests have one that loses what was not synced. Names are relative and slash-separated, and stay inside the directory.
 //
 // Errors are those of this package: faults that name the file.
 type FS interface {
-	// Open opens an existing regular file for reading, and with write for writing too.
+	// Open opens an existing regular file for reading, and with write for writing too. A symbolic link is Incompatible: what
+	// it points to may be shared.
 	Open(name string, write bool) (File, error)
 
 	// Create makes a new file, which must not exist.
@@ -43,7 +41,7 @@ type File interface {
 	io.WriterAt
 	io.Closer
 
-	// Stat returns the file's size, and how many names it has and whether the one it was opened by is a symbolic link.
+	// Stat returns the file's size, and how many names it has.
 	Stat() (Stat, error)
 
 	// Exclude takes an exclusive lock on the file, which keeps out the readers of this program. It reports false where one
@@ -61,8 +59,4 @@ type File interface {
 type Stat struct {
 	Size  int64
 	Links uint64 // 1 where the system does not say
-	Link  bool   // the name is a symbolic link
 }
-
-// isLink says whether info is that of a symbolic link.
-func isLink(info fs.FileInfo) bool { return info.Mode()&fs.ModeSymlink != 0 }

@@ -3,6 +3,7 @@ package fsx
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -34,22 +35,19 @@ func (d *osFS) Close() error { return d.root.Close() }
 func (d *osFS) Path(name string) string { return filepath.Join(d.dir, filepath.FromSlash(name)) }
 
 func (d *osFS) Open(name string, write bool) (File, error) {
-	info, err := d.root.Lstat(name)
-	if err != nil {
-		return nil, Wrap(err, d.Path(name), "open")
+	if info, err := d.root.Lstat(name); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		return nil, fault.New(fault.Incompatible, d.Path(name), "is a symbolic link: what it points to may be shared").
+			WithHint("copy the model (cp -rL) and switch the copy")
 	}
+	flags := os.O_RDONLY
 	if write {
-		f, err := d.root.OpenFile(name, os.O_RDWR|openNonblock, 0)
-		if f, err = regular(f, err, d.Path(name)); err != nil {
-			return nil, err
-		}
-		return &osFile{f, d.Path(name), isLink(info)}, nil
+		flags = os.O_RDWR
 	}
-	f, err := OpenIn(d.root, name, d.Path(name))
-	if err != nil {
+	f, err := d.root.OpenFile(name, flags|openNonblock, 0)
+	if f, err = regular(f, err, d.Path(name)); err != nil {
 		return nil, err
 	}
-	return &osFile{f, d.Path(name), isLink(info)}, nil
+	return &osFile{f, d.Path(name)}, nil
 }
 
 func (d *osFS) Create(name string) (File, error) {
@@ -57,7 +55,7 @@ func (d *osFS) Create(name string) (File, error) {
 	if err != nil {
 		return nil, Wrap(err, d.Path(name), "create")
 	}
-	return &osFile{f, d.Path(name), false}, nil
+	return &osFile{f, d.Path(name)}, nil
 }
 
 func (d *osFS) Lock(name string) (io.Closer, bool, error) {
@@ -114,7 +112,6 @@ func (d *osFS) Free() (uint64, error) { return FreeSpace(d.dir) }
 type osFile struct {
 	f    *os.File
 	path string
-	link bool
 }
 
 func (f *osFile) ReadAt(p []byte, off int64) (int, error) {
@@ -137,7 +134,7 @@ func (f *osFile) Stat() (Stat, error) {
 	if err != nil {
 		return Stat{}, Wrap(err, f.path, "read")
 	}
-	return Stat{Size: info.Size(), Links: links(info), Link: f.link}, nil
+	return Stat{Size: info.Size(), Links: links(info)}, nil
 }
 
 func (f *osFile) Exclude() bool {

@@ -40,14 +40,12 @@ func (s *store) add(sh *shards, name string, write bool) error {
 	sh.open = append(sh.open, f)
 	st, err := f.Stat()
 	path := s.fs.Path(name)
-	const hint = "copy the model (cp -rL) and switch the copy"
 	switch {
 	case err != nil:
 		return err
-	case st.Link:
-		return fault.New(fault.Incompatible, path, "is a symbolic link: what it points to may be shared").WithHint(hint)
 	case st.Links > 1:
-		return fault.New(fault.Incompatible, path, "has %d names (hard links): the others would change too", st.Links).WithHint(hint)
+		return fault.New(fault.Incompatible, path, "has %d names (hard links): the others would change too", st.Links).
+			WithHint("copy the model (cp -rL) and switch the copy")
 	}
 	if write && !f.Exclude() {
 		return fault.New(fault.Locked, path, "is in use by another process of shira").WithHint("wait for it to end")

@@ -123,9 +123,6 @@ func (s *store) openJournal(name string) (*journal, io.Closer, error) {
 		return nil, nil, err
 	}
 	st, err := f.Stat()
-	if err == nil && st.Link {
-		err = fault.New(fault.Unrecoverable, s.fs.Path(name), "is a symbolic link, which no journal is")
-	}
 	var j *journal
 	if err == nil {
 		j, err = openJournal(s.fs.Path(name), f, st.Size)

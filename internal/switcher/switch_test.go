@@ -201,6 +201,21 @@ func TestThousandSwitches(t *testing.T) {
 	}
 }
 
+// TestNoRoom: a disk without room for the journal is found before anything is written.
+func TestNoRoom(t *testing.T) {
+	w := newToy(rand.New(rand.NewPCG(1, 1)))
+	f := w.disk()
+	must(t, w.to(f, 1))
+	before := f.Names()
+	f.FreeOf = 100
+	if err := w.to(f, 2); fault.KindOf(err) != fault.Environment {
+		t.Errorf("%v", err)
+	}
+	if got, err := w.holds(f); err != nil || got != 1 || !slices.Equal(f.Names(), before) {
+		t.Errorf("state %d, %v; files %v", got, err, f.Names())
+	}
+}
+
 // TestNotFinite: a sum that the type cannot hold is found before anything is written.
 func TestNotFinite(t *testing.T) {
 	m := newModel(t, checkpoint.F16)

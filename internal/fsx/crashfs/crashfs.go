@@ -41,9 +41,7 @@ type FS struct {
 	Ops    int                         // done so far
 	Die    int                         // the operation that is not done any more, nor any after it; 0: none
 	Fail   func(op, name string) error // called before an operation: an error that it is to return instead
-	Record func(op, name string)       // told of each operation that is done; may be nil
 	FreeOf uint64                      // what Free says; 0: much
-	links  map[string]fsx.Stat         // what Stat says of links, by name
 }
 
 type inode struct {
@@ -66,7 +64,7 @@ type change struct {
 
 // New returns an empty file system.
 func New() *FS {
-	return &FS{now: map[string]*inode{}, disk: map[string]*inode{}, locks: map[string]bool{}, links: map[string]fsx.Stat{}}
+	return &FS{now: map[string]*inode{}, disk: map[string]*inode{}, locks: map[string]bool{}}
 }
 
 // Put makes a file, durably.
@@ -78,9 +76,6 @@ func (f *FS) Put(name string, data []byte) {
 		f.now[dir], f.disk[dir] = d, d
 	}
 }
-
-// Mark makes Stat say something else of a name's links.
-func (f *FS) Mark(name string, st fsx.Stat) { f.links[name] = st }
 
 // Get returns the content of a file, nil where there is none.
 func (f *FS) Get(name string) []byte {
@@ -103,7 +98,6 @@ func (f *FS) Names() []string {
 // Crash returns the file system as it is found after a crash.
 func (f *FS) Crash(loss Loss, rng *rand.Rand) *FS {
 	g := New()
-	g.links = f.links
 	if loss == Nothing {
 		g.now, g.disk, g.pending = f.now, f.disk, f.pending
 		return g
@@ -179,9 +173,6 @@ func (f *FS) op(kind, name string) error {
 	}
 	if f.Ops++; f.dead() {
 		return errDead
-	}
-	if f.Record != nil {
-		f.Record(kind, name)
 	}
 	return nil
 }
@@ -352,10 +343,6 @@ func (h *file) Close() error { return nil }
 func (h *file) Stat() (fsx.Stat, error) {
 	if h.fs.dead() {
 		return fsx.Stat{}, errDead
-	}
-	if st, ok := h.fs.links[h.name]; ok {
-		st.Size = int64(len(h.ino.now))
-		return st, nil
 	}
 	return fsx.Stat{Size: int64(len(h.ino.now)), Links: 1}, nil
 }

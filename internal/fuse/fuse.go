@@ -183,17 +183,25 @@ func prepare(o Options) (*job, error) {
 
 // open opens the inputs and checks what can be seen without reading all of the base.
 func (j *job) open() error {
-	for _, ref := range j.Adapters {
-		a, err := adapter.Open(ref.Path)
-		if err != nil {
-			return err
+	opened, errs := make([]*adapter.Adapter, len(j.Adapters)), make([]error, len(j.Adapters))
+	var group sync.WaitGroup
+	for i, source := range j.Adapters { // beside each other: all of their values are checked
+		group.Go(func() { opened[i], errs[i] = adapter.Open(source.Path) })
+	}
+	group.Wait()
+	for _, a := range opened {
+		if a == nil {
+			continue
 		}
 		j.adapters = append(j.adapters, a)
 		if notice := a.Notice(); notice != "" && j.Notice != nil {
 			j.Notice(notice)
 		}
 	}
-	var err error
+	err := cmp.Or(errs...)
+	if err != nil {
+		return err
+	}
 	if j.model, err = checkpoint.OpenModel(j.Base); err != nil {
 		return err
 	}

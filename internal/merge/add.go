@@ -13,6 +13,7 @@ import (
 type adder struct {
 	old, new []byte    // the stored bytes of the entries
 	values   []float32 // scratch
+	halfs    []uint16  // scratch
 	flags    []bool    // of each entry, whether its bits changed
 
 	entries, changed int64   // entries with a change other than 0, and of those the ones with other bits
@@ -48,6 +49,26 @@ func (a *adder) block(dtype checkpoint.DType, block []byte, all bool, at []int32
 		copy(block[int(i)*size:(int(i)+1)*size], a.new[k*size:])
 	}
 	return -1, nil
+}
+
+// sparseHalves is block for some entries of bfloat16 numbers. Where a sum is not finite it says so and leaves h as it was.
+func (a *adder) sparseHalves(h []uint16, at []int32, sum []float64) (finite bool) {
+	a.halfs = slices.Grow(a.halfs[:0], len(at))[:len(at)]
+	a.values = slices.Grow(a.values[:0], len(at))[:len(at)]
+	a.flags = slices.Grow(a.flags[:0], len(at))[:len(at)]
+	a.squares = 0
+	for k, i := range at {
+		a.halfs[k] = h[i]
+		a.values[k] = float32(sum[k])
+		a.squares += float64(sum[k] * sum[k])
+	}
+	if !a.halves(a.halfs, a.values, a.flags) {
+		return false
+	}
+	for k, i := range at {
+		h[i] = a.halfs[k]
+	}
+	return true
 }
 
 // narrow adds in float32. values then has what was stored, which decides, not what was meant.

@@ -57,8 +57,10 @@ func (w *Worker) Apply(block []byte, first int) (*Stats, error) {
 		return &w.stats, w.addDense(block, first)
 	}
 	w.mergeSparse(first, n)
-	if err := w.addEntries(block, first, false); err != nil {
-		return nil, err
+	if w.DType != checkpoint.BF16 || !w.add.sparseHalves(checkpoint.Halves(block), w.at, w.sum) {
+		if err := w.addEntries(block, first, false); err != nil {
+			return nil, err
+		}
 	}
 	w.count()
 	return &w.stats, nil

@@ -92,7 +92,11 @@ func (w *Worker) mergeSparse(first, n int) {
 				p.row(first+r, w.raw[i].cols, w.scratch[i])
 			}
 		}
-		w.mergeEntries(r * w.Shape[1])
+		if len(w.views) == 2 && w.Method.combine == nil {
+			w.sumPair(r * w.Shape[1])
+		} else {
+			w.mergeEntries(r * w.Shape[1])
+		}
 	}
 }
 
@@ -174,6 +178,34 @@ func (w *Worker) mergeEntries(base int) {
 			v.cols, v.values = v.cols[1:], v.values[1:]
 		}
 		w.at, w.sum = append(w.at, int32(base)+col), append(w.sum, w.combined())
+	}
+}
+
+// sumPair is mergeEntries for the sum of two terms, the most frequent case.
+func (w *Worker) sumPair(base int) {
+	a, b := w.views[0], w.views[1]
+	first, second := int32(w.Terms[0].Adapter), int32(w.Terms[1].Adapter)
+	for i, j := 0, 0; i < len(a.cols) || j < len(b.cols); {
+		col, sum := int32(0), 0.0
+		inA := j == len(b.cols) || i < len(a.cols) && a.cols[i] <= b.cols[j]
+		inB := i == len(a.cols) || j < len(b.cols) && b.cols[j] <= a.cols[i]
+		if inA {
+			col = a.cols[i]
+			if v := a.values[i]; v != 0 {
+				sum = float64(w.weights[0] * float64(v)) // rounded here: never fused with the sum
+				w.parts = append(w.parts, part{int32(len(w.at)), first})
+			}
+			i++
+		}
+		if inB {
+			col = b.cols[j]
+			if v := b.values[j]; v != 0 {
+				sum += float64(w.weights[1] * float64(v))
+				w.parts = append(w.parts, part{int32(len(w.at)), second})
+			}
+			j++
+		}
+		w.at, w.sum = append(w.at, int32(base)+col), append(w.sum, sum)
 	}
 }
 

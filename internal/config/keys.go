@@ -58,7 +58,7 @@ var keys = []Key{
 	{Name: "datasets", Section: sectionData,
 		Doc:   "Several files instead, or one with odd names: [{path: a.json, type: alpaca, weight: 2, field_output: answer}].\nWeights are proportions of a mixture; without any, an epoch has every example of every file once.",
 		field: func(t *Train) any { return &t.Datasets }},
-	{Name: "validation_file", Section: sectionData, Example: "valid.jsonl", Aliases: []string{"eval_file"},
+	{Name: "validation_file", Free: true, Section: sectionData, Example: "valid.jsonl", Aliases: []string{"eval_file"},
 		Doc:   "Held-out examples of the same kinds, evaluated before and after training and every eval_steps.",
 		field: func(t *Train) any { return &t.ValidationFile }},
 	{Name: "validation_datasets", Section: sectionData, Aliases: []string{"test_datasets", "eval_datasets"},

@@ -3,9 +3,11 @@ package config
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 )
 
-// Record returns the values of all keys that decide what a run computes, as JSON, by key.
+// Record returns the values of all keys that decide what a run computes, as JSON, by key. Where data lies is none of that: it
+// is compared by its content.
 func (t *Train) Record() map[string]string {
 	record := map[string]string{}
 	for i := range keys {
@@ -13,13 +15,26 @@ func (t *Train) Record() map[string]string {
 		if k.Free {
 			continue
 		}
-		b, err := json.Marshal(k.value(t))
+		v := k.value(t)
+		if list, ok := k.field(t).(*[]Dataset); ok && len(*list) > 0 {
+			v = texts(unplaced(*list))
+		}
+		b, err := json.Marshal(v)
 		if err != nil { // a number that JSON does not have, which no check lets pass
-			b = fmt.Append(nil, k.value(t))
+			b = fmt.Append(nil, v)
 		}
 		record[k.Name] = string(b)
 	}
 	return record
+}
+
+// unplaced returns datasets without their paths.
+func unplaced(list []Dataset) []Dataset {
+	out := slices.Clone(list)
+	for i := range out {
+		out[i].Path = ""
+	}
+	return out
 }
 
 // Changed says, in the order of the keys, what a configuration has other than the one of an earlier record. A key that

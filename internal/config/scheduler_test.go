@@ -89,16 +89,18 @@ func TestSynonyms(t *testing.T) {
 
 func TestChanged(t *testing.T) {
 	a := Defaults()
-	a.R, a.Seed = 2, 7
+	a.R, a.Seed, a.ValidationFile, a.Datasets = 2, 7, "v.jsonl", []Dataset{{Path: "a.json", Weight: 2}, {Path: "b.json"}}
 	record := a.Record()
 	b := a
 	// What is computed the same may change.
 	b.OutputDir, b.SaveSteps, b.LoggingSteps, b.Threads, b.EvalSteps, b.MaxSteps = "elsewhere", 3, 9, 1, 4, 1
+	b.ValidationFile, b.Datasets = "moved/v.jsonl", []Dataset{{Path: "moved/a.json", Weight: 2}, {Path: "moved/b.json"}}
 	if got := b.Changed(record); len(got) != 0 {
 		t.Errorf("changed: %q", got)
 	}
+	b.Datasets[0].Weight = 3
 	b.Seed, b.WeightDecay, b.TargetModules = 8, 0.1, []string{"q_proj"}
-	want := []string{`target_modules was ["q_proj","k_proj","v_proj","up_proj","down_proj"], is ["q_proj"]`, "weight_decay was 0, is 0.1", "seed was 7, is 8"}
+	want := []string{`datasets was ["{weight: 2}","{}"], is ["{weight: 3}","{}"]`, `target_modules was ["q_proj","k_proj","v_proj","up_proj","down_proj"], is ["q_proj"]`, "weight_decay was 0, is 0.1", "seed was 7, is 8"}
 	if got := b.Changed(record); !slices.Equal(got, want) {
 		t.Errorf("changed: %q, want %q", got, want)
 	}

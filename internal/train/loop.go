@@ -202,5 +202,10 @@ func (t *trainer) judge(loss float64) {
 	if better {
 		t.BestLoss, t.BestStep = &loss, t.Step
 	}
-	t.Stopped = t.cfg.EarlyStoppingPatience > 0 && t.Misses >= t.cfg.EarlyStoppingPatience
+	t.Stopped = t.outOfPatience()
+}
+
+// outOfPatience says whether the run ends early.
+func (t *trainer) outOfPatience() bool {
+	return t.cfg.EarlyStoppingPatience > 0 && t.Misses >= t.cfg.EarlyStoppingPatience
 }

@@ -152,6 +152,7 @@ func (t *trainer) resume(s *saved) error {
 		return err
 	}
 	t.progress = s.progress
+	t.Stopped = t.outOfPatience() // of which there may be more now, or less
 	if filepath.Clean(s.dir) == filepath.Clean(t.out.checkpointDir(s.Step)) {
 		t.saved = s.Step
 	}

@@ -364,6 +364,21 @@ func TestBestModel(t *testing.T) {
 		t.Errorf("%+v, want %+v", again, res)
 	}
 	sameResults(t, "interrupted", results(t, "stopped"), results(t, "early"))
+	// With more patience it goes on after its end.
+	patient := early
+	patient.EarlyStoppingPatience, patient.ResumeFromCheckpoint, patient.OverwriteOutputDir = 4, config.ResumeAuto, true
+	patient.OutputDir, patient.SaveStrategy, patient.SaveSteps = "patient", config.StrategySteps, 1
+	short := patient
+	short.EarlyStoppingPatience = 2
+	mustRun(t, &short)
+	longer, _ := mustRun(t, &patient)
+	whole := patient
+	whole.OutputDir = "whole"
+	at, _ := mustRun(t, &whole)
+	if longer.ResumedFrom != res.Steps || longer.Steps <= res.Steps || longer.Steps != at.Steps {
+		t.Errorf("%+v, want it to go on after step %d to %d", longer, res.Steps, at.Steps)
+	}
+	sameResults(t, "with more patience", results(t, "patient"), results(t, "whole"))
 }
 
 // forgetful makes cfg a run of which the validation data gain at first, and then lose.

@@ -83,7 +83,7 @@ func unusedBy(name string) []string {
 // fromAdapter lists the keys whose values init_adapter has.
 var fromAdapter = []string{
 	"mask", "r", "density", "density_pattern", "target_modules", "modules_to_save", "layers_to_transform", "scope", "axis", "offset", "exclude", "lora_alpha", "rank_pattern",
-	"alpha_pattern", "use_rslora", "direction", "transform", "gate_hidden",
+	"alpha_pattern", "use_rslora", "direction", "transform", "gate_hidden", "gate_temperature",
 }
 
 // without is a key that has no effect with a value of another, both of one method.

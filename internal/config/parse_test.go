@@ -376,6 +376,10 @@ func TestInitAdapter(t *testing.T) {
 	if want := "run.yaml:4: trains what init_adapter has; mask, r choose nothing"; len(r.Notices) != 1 || r.Notices[0] != want {
 		t.Errorf("notices: %q", r.Notices)
 	}
+	r, err = Parse("run.yaml", []byte(minimal+"init_adapter: a\nmethod: foura\ngate_temperature: 0.5\n"))
+	if want := "run.yaml:4: trains what init_adapter has; gate_temperature choose nothing"; err != nil || len(r.Notices) != 1 || r.Notices[0] != want {
+		t.Errorf("notices: %v, error %v", r, err)
+	}
 }
 
 func TestWarmupBeyondTheEnd(t *testing.T) {

@@ -87,7 +87,8 @@ func (t *trainer) identity() state {
 	return st
 }
 
-// structure is a hash of the trained parameters' names and sizes, and of the entries that masks chose.
+// structure is a hash of the trained parameters' names and sizes, of the entries that masks chose, and of what init_adapter
+// says of its factors.
 func (t *trainer) structure() string {
 	h := sha256.New()
 	for _, p := range t.machine.Params() {
@@ -96,6 +97,15 @@ func (t *trainer) structure() string {
 	for _, w := range t.model.Weights() {
 		if w.Sparse != nil {
 			fmt.Fprintf(h, "%q %v %v\n", w.Name, w.Sparse.Ptr, w.Sparse.Cols)
+		}
+		if t.start == nil { // what follows is then the configuration's
+			continue
+		}
+		for _, a := range w.LowRank {
+			fmt.Fprintf(h, "%q %v %v\n", w.Name, a.Scale, a.Basis)
+			if a.Gate != nil {
+				fmt.Fprintf(h, "gate %v\n", a.Gate.Temperature)
+			}
 		}
 	}
 	return hex.EncodeToString(h.Sum(nil))

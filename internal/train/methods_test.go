@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"shira/internal/adapter"
@@ -283,6 +285,34 @@ func TestModulesToSave(t *testing.T) {
 		if _, err := MakePlan(context.Background(), cfg); fault.KindOf(err) != kind {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestResumeWithAnotherStart refuses to go on with an init_adapter whose factors count otherwise.
+func TestResumeWithAnotherStart(t *testing.T) {
+	for method, set := range map[string]func(*config.Train){
+		"lora":  func(c *config.Train) { c.LoraAlpha = 64 },
+		"foura": func(c *config.Train) { c.GateTemperature = 0.9 },
+	} {
+		t.Run(method, func(t *testing.T) {
+			cfg := tinyConfig(t, checkpoint.F32)
+			cfg.Method, cfg.Mask, cfg.MaxSteps = method, "", 1
+			first, other := *cfg, *cfg
+			first.OutputDir, other.OutputDir = filepath.Join(t.TempDir(), "first"), filepath.Join(t.TempDir(), "other")
+			set(&other)
+			mustRun(t, &first)
+			mustRun(t, &other)
+			cfg.InitAdapter, cfg.MaxSteps, cfg.SaveSteps, cfg.LRSchedulerType = first.OutputDir, 4, 2, "constant"
+			mustRun(t, cfg)
+			next := *cfg
+			next.ResumeFromCheckpoint, next.OutputDir = filepath.Join(cfg.OutputDir, "checkpoint-2"), filepath.Join(t.TempDir(), "next")
+			mustRun(t, &next)
+			next.InitAdapter, next.OutputDir = other.OutputDir, filepath.Join(t.TempDir(), "wrong")
+			_, err := Run(context.Background(), &next, &recorder{})
+			if fault.KindOf(err) != fault.Incompatible || !strings.Contains(fmt.Sprint(err), "factors are others") {
+				t.Errorf("got %v", err)
+			}
+		})
 	}
 }
 

@@ -217,7 +217,7 @@ func (t *trainer) fits(s *saved) error {
 		wrong = append(wrong, fmt.Sprintf("the learning rates of the steps taken are others: in step %d it was %g, is %g", s.Step, s.LastRate, t.rates[s.Step-1]))
 	}
 	if len(wrong) == 0 && s.Structure != now.Structure {
-		wrong = append(wrong, "the trained entries are others")
+		wrong = append(wrong, "the trained entries or factors are others")
 	}
 	if len(wrong) > 0 {
 		return s.refuse(wrong)

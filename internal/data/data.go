@@ -8,6 +8,9 @@
 package data
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"math"
 	"slices"
@@ -141,6 +144,31 @@ func (d *Dataset) Example(i int) Example {
 		ex.Labels = d.tokens[end : end+int64(e.tokens) : end+int64(e.tokens)]
 	}
 	return ex
+}
+
+// Digest returns a hash of the tokens and labels of all examples, which a tokenizer or chat template decides as much as files
+// do.
+func (d *Dataset) Digest() string {
+	h := sha256.New()
+	b := make([]byte, 0, 1<<14)
+	flush := func() {
+		h.Write(b)
+		b = b[:0]
+	}
+	for i := range d.Len() {
+		ex := d.Example(i)
+		b = binary.LittleEndian.AppendUint32(b, uint32(len(ex.IDs)))
+		for _, list := range [][]int32{ex.IDs, ex.Labels} {
+			for _, v := range list {
+				if len(b)+4 > cap(b) {
+					flush()
+				}
+				b = binary.LittleEndian.AppendUint32(b, uint32(v))
+			}
+		}
+		flush()
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // Place says where example i comes from: "path:line".

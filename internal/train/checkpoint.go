@@ -71,14 +71,15 @@ type state struct {
 	Base           string            `json:"base"` // fingerprint
 	TrainData      string            `json:"train_data"`
 	ValidationData string            `json:"validation_data,omitempty"`
-	Structure      string            `json:"structure"` // of what is trained
+	Encoded        string            `json:"encoded,omitempty"` // of the examples of both; older states have none
+	Structure      string            `json:"structure"`         // of what is trained
 	Kernels        string            `json:"kernels"`
 }
 
 // identity is the part of the state that must be equal where a run goes on.
 func (t *trainer) identity() state {
 	st := state{
-		Version: stateVersion, Config: t.cfg.Record(), Base: t.fingerprint, TrainData: t.train.SHA256,
+		Version: stateVersion, Config: t.cfg.Record(), Base: t.fingerprint, TrainData: t.train.SHA256, Encoded: t.encoded,
 		Structure: t.structure(), Kernels: kernel.Features(),
 	}
 	if t.valid != nil {

@@ -53,6 +53,13 @@ func tempDir(output string) string {
 	}
 }
 
+// digestTokens takes the digest of the tokens of all examples.
+func (s *session) digestTokens() {
+	if s.encoded = s.train.Digest(); s.valid != nil {
+		s.encoded += s.valid.Digest()
+	}
+}
+
 // PlanFile counts what a run makes of a file of examples.
 type PlanFile struct {
 	Path        string  `json:"path"`

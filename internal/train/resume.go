@@ -211,6 +211,9 @@ func (t *trainer) fits(s *saved) error {
 			wrong = append(wrong, c.what+" changed")
 		}
 	}
+	if len(wrong) == 0 && s.Encoded != "" && s.Encoded != now.Encoded {
+		wrong = append(wrong, "the tokenizer or the chat template makes other tokens of the data")
+	}
 	if s.Step > t.steps {
 		wrong = append(wrong, fmt.Sprintf("the run has %d steps, the checkpoint is after step %d", t.steps, s.Step))
 	} else if s.Schedule != t.schedule(s.Step) {

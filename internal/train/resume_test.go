@@ -209,6 +209,24 @@ func TestResumeErrors(t *testing.T) {
 	sameResults(t, "from data that moved", results(t, "new"), results(t, cfg.OutputDir))
 }
 
+// TestOtherTemplate refuses to go on where a chat template makes other tokens of the same file.
+func TestOtherTemplate(t *testing.T) {
+	cfg := resumable(t, "shira", config.Float32)
+	cfg.TrainFile, cfg.ValidationFile, cfg.EvalSteps, cfg.ChatTemplate = "chat.jsonl", "", 0, "t.jinja"
+	write(t, cfg.TrainFile, strings.Repeat(`{"messages": [{"role": "user", "content": "the cat"}, {"role": "assistant", "content": "sat"}]}`+"\n", 4))
+	write(t, cfg.ChatTemplate, "{% for m in messages %}a {{ m.content }}{% endfor %}")
+	mustRun(t, cfg)
+	next := *cfg
+	next.OutputDir, next.ResumeFromCheckpoint = "next", filepath.Join(cfg.OutputDir, "checkpoint-4")
+	mustRun(t, &next)
+	write(t, cfg.ChatTemplate, "{% for m in messages %}b {{ m.content }}{% endfor %}")
+	next.OutputDir = "wrong"
+	_, err := Run(context.Background(), &next, &recorder{})
+	if fault.KindOf(err) != fault.Incompatible || !strings.Contains(err.Error(), "makes other tokens") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestLongerRun goes on with more steps than were asked for at first.
 func TestLongerRun(t *testing.T) {
 	cfg := resumable(t, "shira", config.Float32)

@@ -39,6 +39,7 @@ func Run(ctx context.Context, cfg *config.Train, obs Observer) (*Result, error) 
 	if s.fingerprint, err = s.model.Checkpoint.Fingerprint(); err != nil {
 		return nil, err
 	}
+	s.digestTokens()
 	asked := cfg.GradientCheckpointing
 	machine, err := s.compile()
 	if err != nil {

@@ -39,6 +39,7 @@ type session struct {
 
 	notices     []string // what the user should know of the plan
 	fingerprint string   // of the base, taken before the run: in the hours of a long one the file may change
+	encoded     string   // a digest of the tokens of all examples
 	resident    int64    // bytes of the process once everything is loaded, 0 where unknown
 	calibration int64    // bytes that calibrating the mask took besides the weights, before training
 }

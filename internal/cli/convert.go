@@ -156,6 +156,13 @@ func (o *convertOptions) complete() error {
 	if in == out || fsx.Within(in, out) {
 		return fault.New(fault.Usage, o.out, "the output is, or holds, the input %s", fault.Quote(o.in))
 	}
+	inputs := []string{o.in}
+	if o.base != "" {
+		inputs = append(inputs, o.base)
+	}
+	if err := spare(o.out, inputs...); err != nil {
+		return err
+	}
 	return o.checkExisting()
 }
 
@@ -169,6 +176,8 @@ func (o *convertOptions) checkExisting() error {
 		return fsx.Wrap(err, o.out, "write")
 	case info.IsDir() != (o.to == toPEFT):
 		return fault.New(fault.Usage, o.out, "exists, and --to %s would write %s", o.to, map[bool]string{true: "a directory", false: "a file"}[o.to == toPEFT])
+	case holdsModel(o.out):
+		return fault.New(fault.Usage, o.out, "holds a model: no adapter is written into it")
 	case o.force:
 		return nil
 	case info.IsDir():

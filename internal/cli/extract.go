@@ -15,7 +15,6 @@ import (
 
 	"shira/internal/adapter"
 	"shira/internal/buildinfo"
-	"shira/internal/checkpoint"
 	"shira/internal/extract"
 	"shira/internal/fault"
 	"shira/internal/fsx"
@@ -131,7 +130,7 @@ func (o *extractOptions) checkOutput() error {
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return fsx.Wrap(err, o.out, "write")
 	}
-	if _, err := os.Lstat(filepath.Join(o.out, checkpoint.ConfigFile)); err == nil {
+	if holdsModel(o.out) {
 		return fault.New(fault.Usage, o.out, "holds a model: no adapter is written into it")
 	}
 	return nil

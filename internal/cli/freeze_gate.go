@@ -73,6 +73,9 @@ func runFreezeGate(ctx context.Context, a *app, o freezeOptions) error {
 	if _, err := os.Lstat(o.out); err == nil && !o.force {
 		return fault.New(fault.Usage, o.out, "exists already").WithHint("give another output, or --force")
 	}
+	if err := checkFrozen(o); err != nil {
+		return err
+	}
 	o.Half, o.ForceBase = o.computeDType == config.BFloat16, o.force
 	o.Adapters = []adapter.Ref{{Path: o.adapter, Weight: 1}}
 	o.Notice = a.log.notice
@@ -97,5 +100,20 @@ func runFreezeGate(ctx context.Context, a *app, o freezeOptions) error {
 	fmt.Fprintln(a.stdout)
 	t.write(a.stdout)
 	fmt.Fprintf(a.stdout, "\nNext:\n  shira fuse %s %s\n", shellQuote(o.Model), shellQuote(o.out))
+	return nil
+}
+
+// checkFrozen refuses an output that would replace anything but an adapter, or an input.
+func checkFrozen(o freezeOptions) error {
+	if err := spare(o.out, o.adapter, o.Model, o.Data); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(o.out)
+	if err != nil || len(entries) == 0 {
+		return nil
+	}
+	if found, err := adapter.Recognize(o.out); err != nil || !found || holdsModel(o.out) {
+		return fault.New(fault.Usage, o.out, "is not empty and holds no adapter: will not replace it").WithHint("remove it, or name another output")
+	}
 	return nil
 }

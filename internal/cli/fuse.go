@@ -118,11 +118,6 @@ func (o *fuseOptions) complete(cmd *cobra.Command, args []string) error {
 	if err := outputNamed(cmd, o.Out); err != nil {
 		return err
 	}
-	for _, path := range []string{o.report, o.saveConfig} {
-		if _, err := os.Lstat(path); path != "" && err == nil && !o.Force {
-			return fault.New(fault.Usage, path, "exists").WithHint("--force replaces it")
-		}
-	}
 	if o.config != "" {
 		if err := o.readConfig(given); err != nil {
 			return err
@@ -142,8 +137,36 @@ func (o *fuseOptions) complete(cmd *cobra.Command, args []string) error {
 	if o.Base == "" || len(o.Adapters) == 0 {
 		return arguments(2, -1, "BASE and at least one ADAPTER")(cmd, args)
 	}
+	if err := o.checkFiles(); err != nil {
+		return err
+	}
 	o.ForceBase = o.Force
 	o.Interference = o.Interference || o.report != ""
+	return nil
+}
+
+// checkFiles refuses files beside the output that would harm what is there, the output or each other.
+func (o *fuseOptions) checkFiles() error {
+	inputs := append([]string{o.Base}, o.tune...)
+	for _, s := range o.Adapters {
+		inputs = append(inputs, s.Path)
+	}
+	if o.report != "" && o.saveConfig != "" && filepath.Clean(o.report) == filepath.Clean(o.saveConfig) {
+		return fault.New(fault.Usage, o.report, "--report and --save-config name the same file")
+	}
+	for _, path := range []string{o.report, o.saveConfig} {
+		switch {
+		case path == "":
+			continue
+		case o.Out != "" && filepath.Clean(path) == filepath.Clean(o.Out):
+			return fault.New(fault.Usage, path, "is the output: name another file")
+		case o.Out != "" && !o.DryRun && filepath.Dir(path) == filepath.Clean(o.Out):
+			continue // in the model that is written first
+		}
+		if err := checkFile(path, o.Force, inputs...); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

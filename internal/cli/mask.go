@@ -109,7 +109,7 @@ func runMask(ctx context.Context, a *app, o maskOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := checkMaskOutput(o); err != nil {
+	if err := checkMaskOutput(o, r.ModelNameOrPath); err != nil {
 		return err
 	}
 	m, err := train.ChooseMask(ctx, &r.Train, a.log.notice)
@@ -143,9 +143,12 @@ func (a *app) maskConfig(o maskOptions) (*config.Resolved, error) {
 }
 
 // checkMaskOutput refuses an output that could not be written, before what may take minutes.
-func checkMaskOutput(o maskOptions) error {
+func checkMaskOutput(o maskOptions, model string) error {
 	if o.out == "" {
 		return nil
+	}
+	if err := spare(o.out, model); err != nil {
+		return err
 	}
 	if _, err := os.Lstat(o.out); err == nil && !o.force {
 		return fault.New(fault.Usage, o.out, "exists already").WithHint("choose another file, or --force to replace it")

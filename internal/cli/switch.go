@@ -63,7 +63,7 @@ A sparse adapter switches its entries, one of low rank every entry of its weight
 	f.BoolVar(&o.recover, "recover", false, "undo a switch that did not end")
 	f.BoolVar(&o.bench, "bench", false, "measure switches in memory between the two adapters that follow MODEL")
 	f.StringVar(&o.report, "report", "", "write what --bench measured to `FILE.html`, with a picture")
-	f.BoolVar(&o.Force, "force", false, "apply adapters that were trained on another base")
+	f.BoolVar(&o.Force, "force", false, "apply adapters that were trained on another base, and replace FILE.html")
 	f.BoolVar(&o.DryRun, "dry-run", false, "check everything and say what would be done; change nothing")
 	addJSON(cmd, &o.asJSON)
 	return cmd
@@ -154,10 +154,14 @@ func (a *app) printSwitched(r *switcher.Report) {
 		if r.Live > 0 {
 			survival = fmt.Sprintf("%s of %s (%s) differ from the base", commas(r.Differ), commas(r.Live), percent(float64(r.Differ)/float64(r.Live)))
 		}
+		journal := byteSize(r.Journal) + ", kept until the next switch"
+		if len(r.Applied) == 0 {
+			journal = byteSize(r.Journal) + ", removed: the base needs none"
+		}
 		rows = append(rows,
 			[2]string{"entries", fmt.Sprintf("%s in %s", commas(r.Entries), plural(r.Tensors, "tensor"))},
 			[2]string{"changed", survival},
-			[2]string{"journal", byteSize(r.Journal) + ", kept until the next switch"},
+			[2]string{"journal", journal},
 			[2]string{"written", byteSize(r.Written) + " of weights"},
 			[2]string{"time", fmt.Sprintf("%.2f s: journal %.2f s, weights %.2f s", r.Seconds, r.Times.Journal, r.Times.Weights)})
 	}

@@ -23,6 +23,11 @@ func (a *app) switchBench(ctx context.Context, o switchOptions) error {
 	if err := a.checkSwitched(o.Model, true, o.Force); err != nil {
 		return err
 	}
+	if o.report != "" {
+		if err := checkFile(o.report, o.Force, append(paths(o.Adapters), o.Model)...); err != nil {
+			return err
+		}
+	}
 	b, err := switcher.Measure(ctx, o.Model, o.Adapters, o.Force)
 	if err != nil {
 		return err

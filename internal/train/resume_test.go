@@ -354,6 +354,10 @@ func TestBestModel(t *testing.T) {
 	if res.BestStep != best.Step || *res.EvalLoss != best.Loss || best.Step == res.Steps {
 		t.Fatalf("best step %d, loss %v; want %+v, not the last", res.BestStep, *res.EvalLoss, best)
 	}
+	after := regexp.MustCompile(`Validation loss after\D*([\d.]+)`).FindStringSubmatch(read(t, cfg.OutputDir, ReportFile))
+	if want := fmt.Sprintf("%.4f", best.Loss); after == nil || after[1] != want {
+		t.Errorf("the report says %q of the result, want a loss of %s", after, want)
+	}
 	shorter := *cfg
 	shorter.OutputDir, shorter.MaxSteps = "shorter", best.Step
 	mustRun(t, &shorter)

@@ -154,6 +154,7 @@ func (t *trainer) end(ctx context.Context) (*Result, error) {
 	if err := t.closeGates(ctx, r); err != nil {
 		return nil, err
 	}
+	t.LossNow = r.EvalLoss // of what is written, for the report
 	if err := t.write(t.out.dir); err != nil {
 		return nil, err
 	}

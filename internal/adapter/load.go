@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"shira/internal/checkpoint"
@@ -292,6 +293,31 @@ func noAdapter(dir string) error {
 		e.Hint = "adapter_model.bin is a pickle, which can run code when read: save it again with safe_serialization=True in PEFT"
 	case has("config.json"):
 		e.Hint = "config.json is that of a model: the base comes first, then the adapters"
+	default:
+		if c := lastCheckpoint(dir); c != "" {
+			e.Hint = "it holds a run that has not ended, of which the last checkpoint is an adapter as well: " + c
+		}
 	}
 	return e
+}
+
+// lastCheckpoint returns the directory of the last checkpoint of a run in dir that holds an adapter, or "".
+func lastCheckpoint(dir string) string {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return ""
+	}
+	last, step := "", 0
+	for _, e := range entries {
+		digits, ok := strings.CutPrefix(e.Name(), "checkpoint-")
+		n, err := strconv.Atoi(digits)
+		if !ok || err != nil || n <= step {
+			continue
+		}
+		c := filepath.Join(dir, e.Name())
+		if _, err := os.Stat(filepath.Join(c, TensorsFile)); err == nil {
+			last, step = c, n
+		}
+	}
+	return last
 }

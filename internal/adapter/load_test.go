@@ -2,8 +2,10 @@ package adapter
 
 import (
 	"math"
+	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 
 	"shira/internal/checkpoint"
@@ -143,5 +145,21 @@ func TestLoadFindsFiles(t *testing.T) {
 	must(t, err)
 	if want := []string{testModule}; !reflect.DeepEqual(a.Config.TargetModules, want) {
 		t.Errorf("the targets of a pattern are %q, want %q", a.Config.TargetModules, want)
+	}
+}
+
+func TestDirectoryOfUnendedRun(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"checkpoint-9/" + TensorsFile, "checkpoint-10/" + TensorsFile, "checkpoint-20/model.safetensors"} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if hint := fault.HintOf(noAdapter(dir)); !strings.HasSuffix(hint, filepath.Join(dir, "checkpoint-10")) {
+		t.Errorf("the hint %q does not name the last checkpoint with an adapter", hint)
 	}
 }

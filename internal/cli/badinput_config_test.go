@@ -115,6 +115,7 @@ mask --config run.yaml -o new.st`
 		{"target that is not there", with("target_modules: [q_proj, qq_proj]"), 2, `target_modules match nothing in the model: "qq_proj"|q_proj, up_proj`, ""},
 		{"density of none of the targets", instead("r", "density: 0.1\ndensity_pattern: {o_proj: 0.2}"), 2, `density_pattern matches none of the target weights: "o_proj"`, ""},
 		{"an output that exists", instead("output_dir", "output_dir: out"), 2, "the output directory holds a run already|overwrite_output_dir", ""},
+		{"an output of a run that has ended", instead("output_dir", "output_dir: out\nresume_from_checkpoint: auto"), 2, "the output directory holds a run already|that run has ended", ""},
 		{"too little memory", with("max_memory: 0.001"), 2, "the run needs about", ""},
 	})
 }

@@ -54,7 +54,7 @@ mask base --mask grad --density 0.1 --data train.jsonl --max-seq-length 64 -o ne
 		{"one token only", rows(`{"input_ids": [5]}`), 3, "train.jsonl:1: no token to predict", ""},
 	})
 	runBad(t, "train --config run.yaml\ntrain --config run.yaml --dry-run", []bad{
-		{"prompts that fill the row", rows(`{"prompt": "` + strings.Repeat("a", 80) + `", "completion": "b"}`), 3, "no token to predict|rows cut at the maximum length: 1", ""},
+		{"prompts that fill the row", rows(`{"prompt": "` + strings.Repeat("a", 80) + `", "completion": "b"}`), 3, "no token to predict|rows cut at the maximum length: 1; a larger max_seq_length", ""},
 		{"validation file", func(w *world) {
 			w.write("run.yaml", goodConfig+"validation_file: valid.jsonl\n")
 			w.write("valid.jsonl", "{}\n")

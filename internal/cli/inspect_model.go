@@ -148,7 +148,7 @@ func (a *app) printModel(o *modelObject, all bool) {
 		if len(value) > maxMetadata {
 			value = append(value[:maxMetadata], '…')
 		}
-		fmt.Fprintf(a.stdout, "metadata     %s: %s\n", oneLine(key), oneLine(string(value)))
+		fmt.Fprintf(a.stdout, "metadata      %s: %s\n", oneLine(key), oneLine(string(value)))
 	}
 	t := newTable("<tensor", "<type", "shape", "size")
 	for i, tensor := range o.Tensors {

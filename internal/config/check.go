@@ -121,7 +121,11 @@ func (t *Train) relations(purpose Purpose, p *problems, wrong func(key string) b
 		{"train_file", strings.Join(texts(t.TrainData()), ""), (purpose != ForMask || calibrates(t.Mask)) && !wrong("datasets")},
 		{"output_dir", t.OutputDir, purpose == ForTraining},
 	} {
-		if required.value == "" && required.needed && !wrong(required.key) {
+		switch {
+		case required.value != "" || !required.needed || wrong(required.key):
+		case purpose == ForMask && required.key == "train_file":
+			add(required.key, "is missing: mask %s looks at examples, of --data or the configuration", t.Mask)
+		default:
 			add(required.key, "is missing")
 		}
 	}

@@ -289,7 +289,7 @@ func (g *gatherer) err() error {
 	err := fault.New(fault.Malformed, fmt.Sprintf("%s:%d", s.Path, g.first.line),
 		"no token to predict, here and in the whole file (rows: %d)", s.Rows)
 	if s.Truncated > 0 {
-		return err.WithHint("rows cut at the maximum length: %d", s.Truncated)
+		return err.WithHint("rows cut at the maximum length: %d; a larger max_seq_length, or --max-seq-length, leaves more of them", s.Truncated)
 	}
 	if g.first.kind == chatKind || g.first.kind == shareGPTKind {
 		return err.WithHint("no message in it is the assistant's")

@@ -276,7 +276,7 @@ func TestHints(t *testing.T) {
 		{"{\n\"text\":\"a\"\n}", oneObject, Options{}},
 		{`{"text":"a"},`, oneObject, Options{}},
 		{`{"text":"a",}`, "", Options{}},
-		{`{"prompt":"a","completion":"b"}`, "rows cut at the maximum length: 1", Options{MaxLength: 2}},
+		{`{"prompt":"a","completion":"b"}`, "rows cut at the maximum length: 1; a larger max_seq_length, or --max-seq-length, leaves more of them", Options{MaxLength: 2}},
 	}
 	for _, tt := range tests {
 		tt.opt.Files, tt.opt.Tokenizer = Files(write(t, tt.content)), byteTokenizer{}

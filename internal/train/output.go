@@ -53,8 +53,11 @@ func checkOutput(cfg *config.Train) error {
 	}
 	for _, name := range results {
 		if holds(name) && !cfg.OverwriteOutputDir {
-			return fault.New(fault.Usage, cfg.OutputDir, "the output directory holds a run already: %s", name).
-				WithHint("choose another output_dir, or set overwrite_output_dir: true")
+			err := fault.New(fault.Usage, cfg.OutputDir, "the output directory holds a run already: %s", name)
+			if resuming {
+				return err.WithHint("that run has ended; with overwrite_output_dir: true one goes on from its checkpoint and replaces its result")
+			}
+			return err.WithHint("choose another output_dir, or set overwrite_output_dir: true")
 		}
 	}
 	steps, err := checkpoints(cfg.OutputDir)

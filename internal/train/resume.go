@@ -58,7 +58,11 @@ func checkSums(dir string) error {
 	b, err := fsx.ReadFile(filepath.Join(dir, sumsFile), maxSums)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fault.New(fault.Malformed, dir, "is no whole checkpoint: it has no %s", sumsFile)
+		err := fault.New(fault.Malformed, dir, "is no whole checkpoint: it has no %s", sumsFile)
+		if steps, e := checkpoints(dir); e == nil && len(steps) > 0 {
+			return err.WithHint("it holds checkpoints: the last is %s", filepath.Join(dir, checkpointPrefix+strconv.Itoa(steps[len(steps)-1])))
+		}
+		return err
 	case err != nil:
 		return err
 	}

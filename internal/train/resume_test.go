@@ -162,6 +162,8 @@ func TestResumeErrors(t *testing.T) {
 		"not there": {func(_ *testing.T, c *config.Train) { c.ResumeFromCheckpoint = "gone" }, fault.Environment, "gone: "},
 		"not a checkpoint": {func(_ *testing.T, c *config.Train) { c.ResumeFromCheckpoint = "base" }, fault.Malformed,
 			"is no whole checkpoint: it has no SHA256SUMS"},
+		"the directory of a run": {func(_ *testing.T, c *config.Train) { c.ResumeFromCheckpoint = filepath.Dir(dir) }, fault.Malformed,
+			"is no whole checkpoint: it has no SHA256SUMS"},
 		"configuration": {func(_ *testing.T, c *config.Train) { c.Seed, c.WeightDecay = 1, 0 }, fault.Incompatible,
 			"weight_decay was 0.01, is 0; seed was 42, is 1"},
 		"schedule": {func(_ *testing.T, c *config.Train) { c.LearningRate *= 2 }, fault.Incompatible,
@@ -198,6 +200,9 @@ func TestResumeErrors(t *testing.T) {
 			_, err := Run(context.Background(), &next, &recorder{})
 			if err == nil || fault.KindOf(err) != c.kind || !strings.Contains(err.Error(), c.text) {
 				t.Errorf("%v (kind %d), want kind %d and %q", err, fault.KindOf(err), c.kind, c.text)
+			}
+			if hint := fault.HintOf(err); name == "the directory of a run" && !strings.HasSuffix(hint, "checkpoint-6") {
+				t.Errorf("the hint %q does not name the last checkpoint", hint)
 			}
 		})
 	}

@@ -116,6 +116,9 @@ mask --config run.yaml -o new.st`
 		{"density of none of the targets", instead("r", "density: 0.1\ndensity_pattern: {o_proj: 0.2}"), 2, `density_pattern matches none of the target weights: "o_proj"`, ""},
 		{"an output that exists", instead("output_dir", "output_dir: out"), 2, "the output directory holds a run already|overwrite_output_dir", ""},
 		{"an output of a run that has ended", instead("output_dir", "output_dir: out\nresume_from_checkpoint: auto"), 2, "the output directory holds a run already|that run has ended", ""},
+		{"more steps than a life has", instead("max_steps", "max_steps: 1000000000000"), 2, "more than 100000000 steps", ""},
+		{"more epochs than a life has", instead("max_steps", "num_train_epochs: 1e300"), 2, "more than 100000000 steps", ""},
+		{"factors beyond all memory", instead("mask", "method: lora\nmax_memory: 1e-6"), 2, "factors of this rank take|lower r", ""},
 		{"too little memory", with("max_memory: 0.001"), 2, "the run needs about", ""},
 	})
 }

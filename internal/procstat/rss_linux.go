@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"strconv"
+	"syscall"
 )
 
 // RSS returns the resident set of this process, in bytes, or 0 where it is not known. It counts pages of mapped files as
@@ -22,4 +23,13 @@ func RSS() int64 {
 		return 0
 	}
 	return pages * int64(os.Getpagesize())
+}
+
+// Memory returns the memory of this machine, in bytes, or 0 where it is not known.
+func Memory() int64 {
+	var info syscall.Sysinfo_t
+	if err := syscall.Sysinfo(&info); err != nil {
+		return 0
+	}
+	return int64(info.Totalram) * int64(info.Unit)
 }

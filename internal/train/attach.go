@@ -68,6 +68,9 @@ func (s *session) newDeltas(ctx context.Context) error {
 		}
 	case s.cfg.UsesMask():
 	default:
+		if err := s.factorsFit(targets); err != nil {
+			return err
+		}
 		for _, w := range targets {
 			d, err := s.newFactors(w)
 			if err != nil {

@@ -9,6 +9,7 @@ import (
 	"shira/internal/config"
 	"shira/internal/fault"
 	"shira/internal/nn"
+	"shira/internal/procstat"
 )
 
 // MakePlan sets a run up, without training or writing anything, and returns what it would do.
@@ -58,6 +59,28 @@ func (s *session) fitMemory() (rebuild bool, err error) {
 	return false, fault.New(fault.Usage, "", "the run needs about %.2f GiB even with gradient_checkpointing; max_memory is %g GiB",
 		float64(need)/(1<<30), s.cfg.MaxMemory).
 		WithHint("lower per_device_train_batch_size or max_seq_length, or set compute_dtype: bfloat16; --dry-run lists what takes the memory")
+}
+
+// factorsFit refuses factors that would take more than max_memory, or than the machine has, before they are made: each of
+// their values has a gradient and two moments beside it.
+func (s *session) factorsFit(targets []*nn.Weight) error {
+	var need int64
+	for _, w := range targets {
+		r, _, err := s.ranks.Rank(w.Name)
+		if err != nil {
+			return fault.Wrap(fault.Usage, "", err, "%s", fault.Quote(w.Name))
+		}
+		need += 4 * 4 * int64(r) * int64(w.Out+w.In)
+	}
+	limit, what := procstat.Memory(), "this machine has"
+	if m := int64(s.cfg.MaxMemory * (1 << 30)); m > 0 && (limit == 0 || m < limit) {
+		limit, what = m, "max_memory is"
+	}
+	if limit == 0 || need <= limit {
+		return nil
+	}
+	return fault.New(fault.Usage, "", "factors of this rank take about %.2f GiB in training; %s %.3g GiB",
+		float64(need)/(1<<30), what, float64(limit)/(1<<30)).WithHint("lower r or rank_pattern")
 }
 
 // plan describes the run. The graph must be compiled.

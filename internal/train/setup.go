@@ -44,6 +44,9 @@ type session struct {
 	calibration int64    // bytes that calibrating the mask took besides the weights, before training
 }
 
+// maxSteps bounds the steps of a run, whose learning rates are all kept: it takes 800 MB for them.
+const maxSteps = 100_000_000
+
 // setUp loads everything a run needs and checks that it fits together.
 func (s *session) setUp(ctx context.Context) error {
 	var err error
@@ -112,6 +115,9 @@ func (s *session) load(ctx context.Context) error {
 	}
 	if s.steps = cfg.MaxSteps; s.steps == 0 {
 		s.steps = s.loader.Steps(cfg.NumTrainEpochs, cfg.GradientAccumulationSteps)
+	}
+	if s.steps > maxSteps {
+		return fault.New(fault.Usage, "", "the run would have more than %d steps", maxSteps).WithHint("lower max_steps or num_train_epochs")
 	}
 	if s.warmup = cfg.WarmupSteps; s.warmup == 0 {
 		s.warmup = int(math.Ceil(cfg.WarmupRatio * float64(s.steps)))

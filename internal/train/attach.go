@@ -308,7 +308,7 @@ func (s *session) addWhole() error {
 	for _, name := range s.cfg.ModulesToSave {
 		found := false
 		for _, w := range s.model.Weights() {
-			if !matches(w.Name, name) {
+			if !config.MatchesModule(w.Name, name) {
 				continue
 			}
 			found = true

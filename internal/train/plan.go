@@ -154,7 +154,7 @@ func (s *session) planTargets() []PlanTarget {
 	if err != nil || s.start != nil || !t.named() {
 		names = layerKinds(s.model)
 		find = func(module string) int {
-			return slices.IndexFunc(names, func(n string) bool { return matches(module, n) })
+			return slices.IndexFunc(names, func(n string) bool { return config.MatchesModule(module, n) })
 		}
 	}
 	rows := make([]PlanTarget, len(names))

@@ -72,7 +72,7 @@ func (t *targets) find(module string) int {
 	}
 	first := -1
 	for i, name := range t.names {
-		if p := t.patterns[i]; p != nil && p.MatchString(module) || p == nil && matches(module, name) {
+		if p := t.patterns[i]; p != nil && p.MatchString(module) || p == nil && config.MatchesModule(module, name) {
 			t.hit[i] = true
 			if first < 0 {
 				first = i
@@ -109,10 +109,6 @@ func (t *targets) unmatched(m *model.Model, layers map[int]bool) error {
 // named says whether PEFT finds the same modules by the configuration's own words: with lists of names, but not of patterns.
 func (t *targets) named() bool {
 	return !slices.ContainsFunc(t.patterns, func(p *regexp.Regexp) bool { return p != nil })
-}
-
-func matches(module, name string) bool {
-	return module == name || strings.HasSuffix(module, "."+name)
 }
 
 // layerNumber returns the number of the layer that a module is in.

@@ -10,7 +10,7 @@ set -euo pipefail
 export LC_ALL=C HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 cd "$(dirname "$0")/.."
 
-all=(110m-bf16 110m-fp32 1.1b-bf16 260k-fp32 score-110m-fp32 score-110m-bf16)
+all=(110m-bf16 110m-fp32 1.1b-bf16 260k-fp32 score-110m-fp32 score-110m-bf16 lora-110m-bf16 dora-110m-bf16 foura-110m-bf16)
 shira=bin/shira dir=build/bench
 python=${SHIRA_PEFT_PYTHON:-}
 threads=${SHIRA_THREADS:-0}
@@ -20,8 +20,12 @@ for variable in "${!SHIRA_@}"; do
   [[ $variable == SHIRA_KERNEL ]] || unset "$variable"
 done
 
+declare -A names=([shira]=SHiRA [lora]=LoRA [dora]=DoRA)
+
 # describe RUN: what the run is. disk is what its model, its rows and its adapter take, in MiB.
+# peers are the methods of PEFT that a training run is compared with.
 describe() {
+  method=shira peers='shira lora'
   case $1 in
     110m-bf16) kind=train size=110m dtype=bfloat16 batch=4 length=256 r=32 steps=10 disk=260 ;;
     110m-fp32) kind=train size=110m dtype=float32 batch=4 length=256 r=32 steps=10 disk=470 ;;
@@ -29,6 +33,9 @@ describe() {
     260k-fp32) kind=train size=260k dtype=float32 batch=8 length=256 r=2 steps=60 disk=5 ;; # steps of milliseconds
     score-110m-fp32) kind=score size=110m dtype=float32 batch=8 length=256 r=0 steps=5 disk=420 ;;
     score-110m-bf16) kind=score size=110m dtype=bfloat16 batch=8 length=256 r=0 steps=5 disk=210 ;;
+    lora-110m-bf16) describe 110m-bf16 && method=lora peers=lora ;;
+    dora-110m-bf16) describe 110m-bf16 && method=dora peers=dora ;;
+    foura-110m-bf16) describe 110m-bf16 && method=foura peers='' ;;
     *) echo "bench_peers.sh: no run is called $1; there are: ${all[*]}" >&2; return 2 ;;
   esac
   model=$dir/models/$size-$dtype data=$dir/data/$size-$batch-$length-$steps.jsonl run=$dir/runs/$1
@@ -85,7 +92,7 @@ ours() {
 model_name_or_path: $model
 train_file: $data
 output_dir: $run/out
-method: shira
+method: $method
 r: $r
 target_modules: [q_proj, k_proj, v_proj, up_proj, down_proj]
 max_seq_length: $length
@@ -175,14 +182,15 @@ failures=0
 for name in "$@"; do
   describe "$name"
   what="$name: $kind $size, ${batch}×$length, $dtype"
-  if ((r)); then what+=", r=$r"; fi
+  if ((r)); then what+=", r=$r, $method"; fi
   echo "$what" >&2
   ours || failures=1
   row "$what" shira "$our_speed" "$our_use" "$our_memory"
   if [[ -n $python && -e $model/model.safetensors && -d $run ]]; then
     if [[ $kind == train ]]; then
-      peer 'PEFT SHiRA' peer_train.py --method shira --r "$r" --steps "$steps" || failures=1
-      peer 'PEFT LoRA' peer_train.py --method lora --r "$r" --steps "$steps" || failures=1
+      for other in $peers; do
+        peer "PEFT ${names[$other]}" peer_train.py --method "$other" --r "$r" --steps "$steps" || failures=1
+      done
     else
       peer transformers peer_score.py || failures=1
     fi

@@ -21,7 +21,7 @@ def flags():
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("--model", required=True, help="Hugging Face directory")
     p.add_argument("--data", required=True, help="JSONL with input_ids")
-    p.add_argument("--method", choices=["shira", "lora"], required=True)
+    p.add_argument("--method", choices=["shira", "lora", "dora"], required=True)
     p.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     p.add_argument("--batch", type=int, default=4, help="rows in a step")
     p.add_argument("--r", type=int, default=32)
@@ -53,7 +53,8 @@ def main():
     if a.method == "shira":
         adapter = ShiraConfig(r=a.r, target_modules=TARGETS, task_type="CAUSAL_LM")
     else:
-        adapter = LoraConfig(r=a.r, lora_alpha=2 * a.r, target_modules=TARGETS, task_type="CAUSAL_LM")
+        adapter = LoraConfig(r=a.r, lora_alpha=2 * a.r, use_dora=a.method == "dora", target_modules=TARGETS,
+                             task_type="CAUSAL_LM")
     model = get_peft_model(model, adapter)
     model.train()
     trained = [p for p in model.parameters() if p.requires_grad]

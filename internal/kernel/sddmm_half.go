@@ -10,55 +10,76 @@ const (
 // TokenHalves is an activation rounded to bfloat16 as an operand of sampled products, which sum over tokens: tokens are
 // paired, not features. Its memory is used again by Set.
 type TokenHalves struct {
-	rows, quads int
-	pairs       []pair // (quads, rows, quadPairs), zero beyond the last block
-	plain       Tensor // the activation itself, where the processor has no product of pairs
+	plain  Tensor      // the activation itself
+	layout tokenLayout // of pairs
+	pairs  []pair      // zero beyond the last block
 }
 
-// Set fills h with x rounded to nearest, ties to even. x must not change while h is in use.
-func (h *TokenHalves) Set(x Tensor) {
-	h.rows, h.quads, h.plain = x.Rows, ceilDiv(x.N(), quad), x
-	if active < isAVX512BF16 || h.rows == 0 {
-		return
+// tokenLayout is an order of pairs.
+type tokenLayout int
+
+const (
+	noTokens   tokenLayout = iota // not rounded yet
+	inQuads                       // (quads, features, quadPairs)
+	leftTiles                     // (groups of 32 features, blocks, 2 tiles of 16 features × 16 pairs)
+	rightTiles                    // (groups of 32 features, couples of blocks, 32 pairs, 32 features)
+)
+
+// Set makes h stand for x rounded to nearest, ties to even. x must not change while h is in use: it is rounded when a product
+// has told in which layout.
+func (h *TokenHalves) Set(x Tensor) { h.plain, h.layout = x, noTokens }
+
+// arrange fills h in a layout of parts of size pairs each, unless it has that.
+func (h *TokenHalves) arrange(layout tokenLayout, parts, size int, fill func(part int, dst []pair)) []pair {
+	if h.layout != layout {
+		h.layout, h.pairs = layout, resize(h.pairs, parts*size)
+		Parallel(parts, func(i int) { fill(i, h.pairs[i*size:][:size]) })
 	}
-	h.pairs = resize(h.pairs, h.quads*h.rows*quadPairs)
-	Parallel(h.quads, func(q int) {
-		dst := h.quad(q)
+	return h.pairs
+}
+
+// quads arranges h by quads of blocks.
+func (h *TokenHalves) quads() []pair {
+	x := h.plain
+	return h.arrange(inQuads, ceilDiv(x.N(), quad), x.Rows*quadPairs, func(q int, dst []pair) {
 		for j := range quad {
 			if b := q*quad + j; b < x.N() {
 				toTokenPairs(x.Blk(b), dst[j*Block/2:], quadPairs)
 				continue
 			}
-			for f := range h.rows {
+			for f := range x.Rows {
 				clear(dst[f*quadPairs+j*Block/2:][:Block/2])
 			}
 		}
 	})
 }
 
-// quad returns the pairs of quad q.
-func (h *TokenHalves) quad(q int) []pair { return h.pairs[q*h.rows*quadPairs:][:h.rows*quadPairs] }
-
 // SddmmHalf is Sddmm for operands rounded to bfloat16, with sums in float32. Where the processor has no product of pairs
 // it is Sddmm itself.
 func SddmmHalf(ptr []int, cols []int32, dy, x *TokenHalves, ds []float32) {
-	rows := dy.rows
-	if active < isAVX512BF16 || rows == 0 || ptr[rows] == ptr[0] || x.quads == 0 {
+	rows, blocks := dy.plain.Rows, x.plain.N()
+	if active < isAVX512BF16 || rows == 0 || ptr[rows] == ptr[0] || blocks == 0 {
 		Sddmm(ptr, cols, dy.plain, x.plain, ds)
 		return
 	}
-	// The assembly checks no column.
-	if top := maxColumn(cols[ptr[0]:ptr[rows]]); top >= uint32(x.rows) {
+	// Neither the assembly nor what reads whole products checks a column.
+	if top := maxColumn(cols[ptr[0]:ptr[rows]]); top >= uint32(x.plain.Rows) {
 		panic("kernel: column out of range")
 	}
+	if active == isAMX && (ptr[rows]-ptr[0])*wholeShare >= rows*x.plain.Rows {
+		sampleTiles(ptr, cols, dy, x, ds)
+		return
+	}
+	dyPairs, xPairs := dy.quads(), x.quads()
+	dyStep, xStep := rows*quadPairs, x.plain.Rows*quadPairs
 	// Two quads of x at a time, where they stay in the cache.
 	step := 2
-	if 2*x.rows*quadPairs > sddmmCache {
+	if 2*xStep > sddmmCache {
 		step = 1
 	}
-	sample(ptr[:rows+1], x.quads, step, ds, func(r0, r1, q0, q1 int, out []float32) {
+	sample(ptr[:rows+1], ceilDiv(blocks, quad), step, ds, func(r0, r1, q0, q1 int, out []float32) {
 		for q := q0; q < q1; q += step {
-			sddmmHalf(min(step, q1-q), ptr[r0:r1+1], cols[ptr[r0]:ptr[r1]], dy.quad(q)[r0*quadPairs:], dy.rows*quadPairs, x.quad(q), x.rows*quadPairs, out)
+			sddmmHalf(min(step, q1-q), ptr[r0:r1+1], cols[ptr[r0]:ptr[r1]], dyPairs[q*dyStep+r0*quadPairs:], dyStep, xPairs[q*xStep:], xStep, out)
 		}
 	})
 }

@@ -177,7 +177,7 @@ var keys = []Key{
 		Doc:   "Passes over the training file. Or give max_steps.",
 		field: func(t *Train) any { return &t.NumTrainEpochs }, check: positive, unset: func(t *Train) bool { return t.NumTrainEpochs == 0 }},
 	{Name: "max_steps", Free: true, Section: sectionTraining, Aliases: []string{"iters"},
-		Doc:   "Optimizer steps, instead of num_train_epochs; -1 stands for not given.",
+		Doc:   "Optimizer steps, instead of num_train_epochs; 0 or -1 stands for not given.",
 		field: func(t *Train) any { return &t.MaxSteps }, check: atLeast(-1), unset: func(t *Train) bool { return t.MaxSteps <= 0 }},
 	{Name: "learning_rate", Free: true, Section: sectionTraining, Aliases: []string{"lr"},
 		Doc:   "Peak of AdamW's learning rate. Default: 5e-4 for shira and shira-dora, 2e-4 for lora, rslora, dora and foura,\n5e-5 for full.",

@@ -27,17 +27,17 @@ type Bar struct {
 func (c Bars) wide() bool { return false }
 
 func (c Bars) render() template.HTML {
-	names, texts, largest := 0, 0, 0.0
+	names, texts, largest := 0.0, 0, 0.0
 	rows := slices.Clone(c.Rows)
 	for i := range rows {
 		r := &rows[i]
 		if r.Text == "" {
 			r.Text = Number(r.Value)
 		}
-		names, texts = max(names, len([]rune(r.Name))), max(texts, len([]rune(r.Text)))
+		names, texts = max(names, textWidth(r.Name)), max(texts, len([]rune(r.Text)))
 		largest = math.Max(largest, r.Value)
 	}
-	left := math.Min(letter*float64(names)+12, chartWidth/2)
+	left := math.Min(names+12, chartWidth/2)
 	room := chartWidth - left - letter*float64(texts) - 16
 	height := topMargin + rowHeight*len(rows) + 8
 	var b strings.Builder

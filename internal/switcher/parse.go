@@ -25,6 +25,7 @@ type journal struct {
 	r      io.ReaderAt
 	size   int64
 	places []place // of the segments, in order
+	same   int64   // bytes of those that do not repeat the base's
 }
 
 // place is where a segment is.
@@ -174,6 +175,9 @@ func (j *journal) walk(off int64) error {
 			return errDamaged(j.path, "segments are not in order")
 		}
 		j.places = append(j.places, p)
+		if head[1]&flagSame != 0 {
+			j.same += int64(p.length)
+		}
 		last = p
 		off += int64(p.length)
 	}

@@ -216,6 +216,29 @@ func TestNoRoom(t *testing.T) {
 	}
 }
 
+// TestRoom: no journal is longer than what a switch asks the disk for, from any state to any other.
+func TestRoom(t *testing.T) {
+	for _, dtype := range []checkpoint.DType{checkpoint.F32, checkpoint.BF16} {
+		m := newModel(t, dtype)
+		path := m.copy("model")
+		for i := range m.adapters {
+			for j := range m.adapters {
+				for _, to := range [][]string{{m.adapters[i]}, {m.adapters[j]}, nil} {
+					o := Options{Model: path}
+					for _, a := range to {
+						o.Adapters = append(o.Adapters, adapter.Ref{Path: a, Weight: 1})
+					}
+					r, err := Switch(context.Background(), o)
+					must(t, err)
+					if r.Journal > r.Room {
+						t.Errorf("%s, from %v to %v: a journal of %d bytes, %d at most", dtype, r.Previous, r.Applied, r.Journal, r.Room)
+					}
+				}
+			}
+		}
+	}
+}
+
 // TestNotFinite: a sum that the type cannot hold is found before anything is written.
 func TestNotFinite(t *testing.T) {
 	m := newModel(t, checkpoint.F16)

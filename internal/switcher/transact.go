@@ -134,12 +134,13 @@ func (t tensor) compare(u tensor) int {
 	return cmp.Or(cmp.Compare(t.File, u.File), cmp.Compare(t.Offset, u.Offset))
 }
 
-// most returns how many bytes the journal takes at most.
+// most returns how many bytes the journal takes at most. It has the entries of the old state too, which now differ from the
+// base: both are written.
 func (tx *transaction) most() int64 {
 	if tx.old == nil {
 		return tx.room
 	}
-	return tx.room + tx.old.size
+	return tx.room + tx.old.size + tx.old.same
 }
 
 // checkRoom fails when the disk has no room for the journal. Where that cannot be asked, the writing will tell.

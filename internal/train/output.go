@@ -20,7 +20,8 @@ import (
 
 const (
 	metricsFile = "metrics.jsonl"
-	// openMetrics is its name until the run's result is there.
+	// openMetrics is its name until the run's result is there. Empty it is no run in progress: a start that was refused leaves
+	// it so, and to remove it would let a process that waits for its lock write beside another.
 	openMetrics = "metrics.jsonl.part"
 )
 
@@ -48,7 +49,7 @@ func checkOutput(cfg *config.Train) error {
 	}
 	resuming := cfg.ResumeFromCheckpoint != ""
 	results := []string{adapter.TensorsFile, checkpoint.ModelFile, checkpoint.IndexFile, metricsFile}
-	if resuming && holds(openMetrics) {
+	if info, err := os.Lstat(filepath.Join(cfg.OutputDir, openMetrics)); resuming && err == nil && info.Size() > 0 {
 		results = nil // the run was stopped while it wrote them, or they are those it was to replace
 	}
 	for _, name := range results {

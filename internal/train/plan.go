@@ -61,6 +61,22 @@ func (s *session) fitMemory() (rebuild bool, err error) {
 		WithHint("lower per_device_train_batch_size or max_seq_length, or set compute_dtype: bfloat16; --dry-run lists what takes the memory")
 }
 
+// machineMemory is procstat.Memory but in tests.
+var machineMemory = procstat.Memory
+
+// tooMuch says that a run needs more memory than the machine has, "" where it does not, or limit is 0 for unknown.
+func tooMuch(memory []PlanMemory, limit int64) string {
+	var need int64
+	for _, m := range memory {
+		need += m.Bytes
+	}
+	if limit == 0 || need <= limit {
+		return ""
+	}
+	return fmt.Sprintf("the run needs about %.2f GiB, more than the %.3g GiB of this machine: set max_memory, or lower per_device_train_batch_size or max_seq_length",
+		float64(need)/(1<<30), float64(limit)/(1<<30))
+}
+
 // factorsFit refuses factors that would take more than max_memory, or than the machine has, before they are made: each of
 // their values has a gradient and two moments beside it.
 func (s *session) factorsFit(targets []*nn.Weight) error {
@@ -72,7 +88,7 @@ func (s *session) factorsFit(targets []*nn.Weight) error {
 		}
 		need += 4 * 4 * int64(r) * int64(w.Out+w.In)
 	}
-	limit, what := procstat.Memory(), "this machine has"
+	limit, what := machineMemory(), "this machine has"
 	if m := int64(s.cfg.MaxMemory * (1 << 30)); m > 0 && (limit == 0 || m < limit) {
 		limit, what = m, "max_memory is"
 	}
@@ -108,6 +124,9 @@ func (s *session) plan() *Plan {
 	p.ShareOfModel = float64(p.Trained) / float64(p.Parameters)
 	p.AdapterBytes = s.writtenBytes()
 	p.Memory = s.planMemory()
+	if n := tooMuch(p.Memory, machineMemory()); n != "" && cfg.MaxMemory == 0 {
+		p.Notices = append(p.Notices, n)
+	}
 	return p
 }
 

@@ -134,6 +134,24 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
+// TestRefusedResumeOpensNothing wants a start that was refused to be no permission to replace a result.
+func TestRefusedResumeOpensNothing(t *testing.T) {
+	cfg := resumable(t, "shira", config.Float32)
+	mustRun(t, cfg)
+	want := results(t, cfg.OutputDir)
+	next := *cfg
+	next.ResumeFromCheckpoint, next.OverwriteOutputDir, next.WeightDecay = config.ResumeAuto, true, 0.5
+	if _, err := Run(context.Background(), &next, &recorder{}); fault.KindOf(err) != fault.Incompatible {
+		t.Fatalf("another weight_decay: %v", err)
+	}
+	next = *cfg
+	next.ResumeFromCheckpoint = config.ResumeAuto
+	if _, err := Run(context.Background(), &next, &recorder{}); fault.KindOf(err) != fault.Usage {
+		t.Errorf("after the refused start: %v", err)
+	}
+	sameResults(t, "after the refused start", results(t, cfg.OutputDir), want)
+}
+
 func TestResumeByName(t *testing.T) {
 	cfg := resumable(t, "shira", config.Float32)
 	mustRun(t, cfg)

@@ -190,6 +190,32 @@ func TestMaxMemory(t *testing.T) {
 	}
 }
 
+// TestMoreThanTheMachineHas wants a plan and a run to tell of an estimate beyond the machine's memory.
+func TestMoreThanTheMachineHas(t *testing.T) {
+	defer func(f func() int64) { machineMemory = f }(machineMemory)
+	machineMemory = func() int64 { return 16 << 20 }
+	cfg := tinyConfig(t, checkpoint.F32)
+	tells := func() bool {
+		p, err := MakePlan(context.Background(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Contains(strings.Join(p.Notices, "\n"), "more than the 0.0156 GiB of this machine: set max_memory")
+	}
+	if !tells() {
+		t.Error("nothing is said")
+	}
+	cfg.MaxMemory = 4
+	if tells() {
+		t.Error("it is said beside max_memory")
+	}
+	cfg.MaxMemory = 0
+	machineMemory = func() int64 { return 0 }
+	if tells() {
+		t.Error("it is said of a machine whose memory is not known")
+	}
+}
+
 // TestAccumulationEqualsLargeBatch compares steps of four rows with steps of two micro-batches of two, whose counts of
 // tokens differ.
 func TestAccumulationEqualsLargeBatch(t *testing.T) {

@@ -127,8 +127,11 @@ func runConvert(a *app, o convertOptions) error {
 	return nil
 }
 
-// dtypes are the values of --dtype.
-var dtypes = map[string]checkpoint.DType{"float32": checkpoint.F32, "float16": checkpoint.F16, "bfloat16": checkpoint.BF16}
+// dtypes are the values of --dtype, with their short names.
+var dtypes = map[string]checkpoint.DType{
+	"float32": checkpoint.F32, "float16": checkpoint.F16, "bfloat16": checkpoint.BF16,
+	"fp32": checkpoint.F32, "fp16": checkpoint.F16, "bf16": checkpoint.BF16,
+}
 
 // complete checks the flags and the output, and fills in what is not given.
 func (o *convertOptions) complete() error {

@@ -144,6 +144,11 @@ func (t *Train) relations(purpose Purpose, p *problems, wrong func(key string) b
 	}
 	t.watching(add, wrong)
 	t.maskRelations(add, wrong)
+	for _, dir := range []struct{ key, value string }{{"output_dir", t.OutputDir}, {"logging_dir", t.LoggingDir}} {
+		if first, _, _ := strings.Cut(filepath.ToSlash(dir.value), "/"); first == "~" && !wrong(dir.key) {
+			add(dir.key, "%s: ~ is no home directory here: give the whole path", fault.Quote(dir.value))
+		}
+	}
 	if t.OutputDir == "" {
 		return
 	}

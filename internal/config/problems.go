@@ -23,6 +23,9 @@ type problem struct {
 type problems struct {
 	list  []problem
 	meant []string // what unknown names may have been meant to be
+
+	given  []string // the unknown name of each of meant; "" where advice has it
+	advice []string // what to do about keys of the peers, each with its name
 }
 
 // add reports a problem of a key, or with key "" of the place itself.
@@ -34,10 +37,40 @@ func (p *problems) add(origin Origin, key, format string, args ...any) {
 	p.list = append(p.list, problem{origin, key, text})
 }
 
-func (p *problems) suggest(name string) {
-	if !slices.Contains(p.meant, name) && len(p.meant) < maxProblems {
-		p.meant = append(p.meant, name)
+// suggest notes what an unknown name may have been meant to be.
+func (p *problems) suggest(name, meant string) {
+	if !slices.Contains(p.meant, meant) && len(p.meant) < maxProblems {
+		p.meant, p.given = append(p.meant, meant), append(p.given, name)
 	}
+}
+
+// advise notes what to do about a key of the peers.
+func (p *problems) advise(name string, f foreign) {
+	if f.as != "" {
+		p.suggest("", f.as)
+	}
+	if line := name + ": " + f.advice; !slices.Contains(p.advice, line) {
+		p.advice = append(p.advice, line)
+	}
+}
+
+// hint says what to do about unknown names, and about which where there are several.
+func (p *problems) hint() string {
+	var names []string
+	for i, meant := range p.meant {
+		name := fault.Quote(meant)
+		if len(p.meant)+len(p.advice) > 1 {
+			name += " for " + fault.Quote(p.given[i])
+		}
+		if p.given[i] != "" {
+			names = append(names, name)
+		}
+	}
+	text := strings.Join(p.advice, "; ")
+	if len(names) > 0 {
+		text = strings.TrimSuffix("did you mean "+strings.Join(names, ", ")+"? "+text, " ")
+	}
+	return text
 }
 
 // has says whether there is a problem of the key.
@@ -74,12 +107,6 @@ func (p *problems) err(path string) error {
 		path = first.String()
 	}
 	e := fault.New(fault.Usage, path, "%s", strings.Join(texts, "; "))
-	if len(p.meant) > 0 {
-		names := make([]string, len(p.meant))
-		for i, name := range p.meant {
-			names[i] = fault.Quote(name)
-		}
-		e.Hint = "did you mean " + strings.Join(names, ", ") + "?"
-	}
+	e.Hint = p.hint()
 	return e
 }

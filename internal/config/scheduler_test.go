@@ -44,9 +44,11 @@ func TestSynonyms(t *testing.T) {
 		notice string
 		value  func(*Train) bool
 	}{
-		"bf16: true":  {"run.yaml:5: bf16: true is read as compute_dtype: bfloat16", (*Train).Half},
-		"bf16: false": {"run.yaml:5: bf16: false is read as compute_dtype: float32", func(t *Train) bool { return !t.Half() }},
-		"fp16: false": {"", func(t *Train) bool { return !t.Half() }},
+		"bf16: true":          {"run.yaml:5: bf16: true is read as compute_dtype: bfloat16", (*Train).Half},
+		"bf16: false":         {"run.yaml:5: bf16: false is read as compute_dtype: float32", func(t *Train) bool { return !t.Half() }},
+		"compute_dtype: bf16": {`run.yaml:5: compute_dtype "bf16" is read as bfloat16`, (*Train).Half},
+		"compute_dtype: fp32": {`run.yaml:5: compute_dtype "fp32" is read as float32`, func(t *Train) bool { return !t.Half() }},
+		"fp16: false":         {"", func(t *Train) bool { return !t.Half() }},
 		"optim: adamw_hf": {`run.yaml:5: optim "adamw_hf" is read as adamw_torch`,
 			func(t *Train) bool { return t.Optim == "adamw_torch" }},
 		"resume_from_checkpoint: true": {`run.yaml:5: resume_from_checkpoint "true" is read as auto`,
@@ -78,6 +80,11 @@ func TestSynonyms(t *testing.T) {
 	} {
 		if _, err := Parse("run.yaml", []byte(minimal+"r: 2\n"+text)); !strings.Contains(errText(err), want) {
 			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+	for name, f := range foreigners {
+		if lookup(name) != nil || f.as != "" && lookup(f.as) == nil {
+			t.Errorf("%s: %+v: the first is a key, or the other is none", name, f)
 		}
 	}
 	for _, s := range synonyms {

@@ -18,6 +18,8 @@ var synonyms = []synonym{
 	{"bf16", "auto", "compute_dtype", BFloat16},
 	{"bf16", "full", "compute_dtype", BFloat16},
 	{"bf16", "false", "compute_dtype", Float32},
+	{"compute_dtype", "bf16", "compute_dtype", BFloat16},
+	{"compute_dtype", "fp32", "compute_dtype", Float32},
 	{"fp16", "false", "", ""},
 	{"tf32", "false", "", ""},
 	{"load_in_8bit", "false", "", ""},
@@ -49,6 +51,35 @@ var synonyms = []synonym{
 	{"completion_only_loss", "false", "train_on_inputs", "true"},
 	{"assistant_only_loss", "true", "train_on_inputs", "false"},
 	{"chat_template", "tokenizer_default", "", ""},
+}
+
+// foreign is a key of the peers that is none here: what to do about it, and the key that stands for it, if one does.
+type foreign struct{ advice, as string }
+
+// foreigners are those of axolotl, LLaMA-Factory and mlx-lm that their users' configurations have most.
+var foreigners = map[string]foreign{
+	"model_type":            {"remove it: config.json of the model says", ""},
+	"special_tokens":        {"remove it: the files of the tokenizer say", ""},
+	"wandb_project":         {"remove it; report_to: tensorboard writes event files", ""},
+	"evals_per_epoch":       {"eval_strategy: epoch, or eval_steps", "eval_strategy"},
+	"saves_per_epoch":       {"save_strategy: epoch, or save_steps", "save_strategy"},
+	"pad_to_sequence_len":   {"remove it: it would change no result", ""},
+	"dataset_prepared_path": {"remove it: examples are read anew for each run", ""},
+	"flash_attention":       {"remove it: there is nothing to choose", ""},
+
+	"stage":                     {"remove it: the form of the examples decides, plain text being what stage pt takes", ""},
+	"dataset":                   {"train_file or datasets, with paths", "train_file"},
+	"template":                  {"remove it, or give chat_template: the tokenizer has one", ""},
+	"max_samples":               {"remove it, and give a shorter train_file or max_steps", ""},
+	"ddp_timeout":               {"remove it: a run is one process", ""},
+	"preprocessing_num_workers": {"remove it: threads is for all", ""},
+
+	"train":           {"remove it: `shira train` does", ""},
+	"test":            {"remove it: `shira eval` does", ""},
+	"data":            {"train_file and validation_file, each a file", "train_file"},
+	"num_layers":      {"layers_to_transform, with their numbers", "layers_to_transform"},
+	"val_batches":     {"remove it: an evaluation takes all of validation_file", ""},
+	"lora_parameters": {"r, lora_alpha and lora_dropout, each a key of its own; lora_alpha is scale times r", "r"},
 }
 
 // translate returns the name and value that are meant by those given. What asks for nothing has no name. It adds a notice

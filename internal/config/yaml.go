@@ -90,8 +90,12 @@ func (r *resolver) unknown(name string, origin Origin) {
 	if len(r.list) > maxProblems { // no message would have it, and the search takes time
 		return
 	}
+	if f, ok := foreigners[name]; ok {
+		r.advise(name, f)
+		return
+	}
 	if meant, ok := spell.Nearest(name, allNames()); ok {
-		r.suggest(meant)
+		r.suggest(name, meant)
 	}
 }
 

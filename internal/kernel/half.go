@@ -148,15 +148,36 @@ func MatMulHalf(w []uint16, trans bool, x *Halves, y Tensor, acc bool) {
 		r0, r1, b0, b1 := g.task(i)
 		// Tasks go to threads by turns, more or less.
 		n0, n1, _, _ := g.task(min(i+Threads(), g.tasks()-1))
-		switch {
-		case active == isAMX:
-			m.tileTask(x, y, r0, r1, b0, b1, acc)
-		case active == isAVX512BF16:
-			m.task(x, y, r0, r1, b0, b1, n0, n1, acc)
-		default:
-			m.taskInFloat(x, y, r0, r1, b0, b1, acc)
-		}
+		m.anyTask(x, y, r0, r1, b0, b1, n0, n1, acc)
 	})
+}
+
+// MatMulHalfSerial is MatMulHalf for y = W·x in the calling goroutine, which packs each weight once for all blocks.
+func MatMulHalfSerial(w []uint16, x *Halves, y Tensor) {
+	if x.rows == 0 {
+		zeroProduct(y, false)
+		return
+	}
+	m, step := halfMatrix{w, x.rows, x.rows, false}, evenStep(y.Rows, rowStep, 12)
+	if active == isAMX {
+		step = evenStep(y.Rows, tileMost, tileGroup)
+	}
+	for r := 0; r < y.Rows; r += step {
+		next := min(r+step, y.Rows)
+		m.anyTask(x, y, r, next, 0, y.N(), next, min(next+step, y.Rows), false)
+	}
+}
+
+// anyTask computes rows [r0, r1) of blocks [b0, b1) with the kernels of the processor; rows [n0, n1) are likely to be next.
+func (m halfMatrix) anyTask(x *Halves, y Tensor, r0, r1, b0, b1, n0, n1 int, acc bool) {
+	switch active {
+	case isAMX:
+		m.tileTask(x, y, r0, r1, b0, b1, acc)
+	case isAVX512BF16:
+		m.task(x, y, r0, r1, b0, b1, n0, n1, acc)
+	default:
+		m.taskInFloat(x, y, r0, r1, b0, b1, acc)
+	}
 }
 
 // halfMatrix is the left operand of MatMulHalf, rows × depth, or its transpose; stored rows lie stride values apart.

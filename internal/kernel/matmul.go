@@ -52,6 +52,22 @@ func MatMul(w []float32, trans bool, x, y Tensor, acc bool) {
 	})
 }
 
+// MatMulSerial is MatMul for y = W·x in the calling goroutine, which packs each weight once for all blocks. Its values may be
+// those of other kernels where W has few rows.
+func MatMulSerial(w []float32, x, y Tensor) {
+	if x.Rows == 0 {
+		zeroProduct(y, false)
+		return
+	}
+	a, task, step := matrix{w, x.Rows, 1}, matMulTask, evenStep(y.Rows, rowStep, 12)
+	if partsPay(y.Rows, x.Rows) {
+		task, step = partTask, evenStep(y.Rows, partRowStep, tileGroup)
+	}
+	for r := 0; r < y.Rows; r += step {
+		task(a, x, y, r, min(r+step, y.Rows), 0, y.N(), false)
+	}
+}
+
 // zeroProduct is a product without depth.
 func zeroProduct(y Tensor, acc bool) {
 	for b := range y.N() {

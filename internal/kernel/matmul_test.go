@@ -81,6 +81,33 @@ func TestMatMulIsDeterministic(t *testing.T) {
 	})
 }
 
+// Products in the calling goroutine are those of many, within rounding, and a block's values are its own.
+func TestSerialProducts(t *testing.T) {
+	withISA(t, func(t *testing.T) {
+		for _, s := range append(shapes, struct{ m, k, blocks int }{290, 1030, 3}) {
+			w, x, h := random(1, s.m*s.k), activation(2, s.k, s.blocks), halves(1, s.m*s.k)
+			var rounded, alone Halves
+			rounded.Set(x)
+			want, got := activation(3, s.m, s.blocks), activation(4, s.m, s.blocks)
+			MatMul(w, false, x, want, false)
+			MatMulSerial(w, x, got)
+			requireClose(t, fmt.Sprintf("%+v", s), got.Data, want.Data, 1e-6*float64(s.k+1))
+			wantHalf, gotHalf := activation(3, s.m, s.blocks), activation(4, s.m, s.blocks)
+			MatMulHalf(h, false, &rounded, wantHalf, false)
+			MatMulHalfSerial(h, &rounded, gotHalf)
+			requireClose(t, fmt.Sprintf("%+v in bfloat16", s), gotHalf.Data, wantHalf.Data, 1e-6*float64(s.k+1))
+			for b := range s.blocks {
+				one, y := NewTensor(append([]float32(nil), x.Blk(b)...), s.k), NewTensor(make([]float32, s.m*Block), s.m)
+				MatMulSerial(w, one, y)
+				requireSame(t, fmt.Sprintf("%+v, block %d alone", s, b), y.Data, got.Blk(b))
+				alone.Set(one)
+				MatMulHalfSerial(h, &alone, y)
+				requireSame(t, fmt.Sprintf("%+v in bfloat16, block %d alone", s, b), y.Data, gotHalf.Blk(b))
+			}
+		}
+	})
+}
+
 func TestGridCoversEachValueOnce(t *testing.T) {
 	for _, rows := range []int{0, 1, 12, 95, 96, 97, 172, 768} {
 		for _, depth := range []int{1, 64, 2048} {

@@ -173,10 +173,7 @@ func (g *Graph) Memory(tokens, longest int) Memory {
 	}
 	m.Shared += n * int64(g.halfRows+g.tokenRows+g.besideRows) * block / 2
 	if g.vocab > 0 {
-		m.Logits = min(n, int64(g.chunkBlocks(g.vocab))) * int64(g.vocab) * block
-		if g.halfHead && g.Training {
-			m.Logits += m.Logits / 2
-		}
+		m.Logits = g.logitsMemory(n)
 	}
 	m.Attention = int64(kernel.Threads()) * int64(kernel.Blocks(longest)) * block * int64(g.heads.scratchRows())
 	return m

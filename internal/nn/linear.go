@@ -141,6 +141,16 @@ func (o operand) mul(w *Weight, trans bool, y kernel.Tensor, acc bool) {
 	kernel.MatMul(w.Data, trans, o.x, y, acc)
 }
 
+// mulSerial computes rows of y = W·x, as many as y has, from row r on, in the calling goroutine.
+func (o operand) mulSerial(w *Weight, r int, y kernel.Tensor) {
+	from, to := r*w.In, (r+y.Rows)*w.In
+	if o.halves != nil {
+		kernel.MatMulHalfSerial(w.Half[from:to], o.halves, y)
+		return
+	}
+	kernel.MatMulSerial(w.Data[from:to], o.x, y)
+}
+
 // linearKind says where a projection stands in the layer, and so which shared memory it uses.
 type linearKind struct {
 	out, dIn func(*shared) *buffer

@@ -3,6 +3,8 @@ package nn
 import (
 	"fmt"
 	"math"
+	"slices"
+	"sync"
 
 	G "gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
@@ -11,9 +13,13 @@ import (
 )
 
 const (
-	// logitsBytes bounds the memory of the logits that exist at a time; in training their gradients in bfloat16 need half as
+	// logitsBytes bounds the memory of the logits that exist at a time in training; their gradients in bfloat16 need half as
 	// much again.
-	logitsBytes = 64 << 20
+	logitsBytes = 32 << 20
+	// scoreRows and scoreBlocks bound the logits of a task without gradients: 1 MiB, half of a second-level cache. The rows are a
+	// part of the result.
+	scoreRows   = 128
+	scoreBlocks = 64
 	// expRows is how many vocabulary entries are summed in float32 before the sum goes on in float64.
 	expRows = 512
 )
@@ -26,6 +32,7 @@ func (g *Graph) CrossEntropy(x *Var, head *Weight) (*Var, error) {
 		return nil, fmt.Errorf("%s takes %d features, not %d", head.Name, head.In, x.rows)
 	}
 	c := &crossEntropy{g: g, head: head, rows: x.rows, needGrad: x.needGrad}
+	c.scratch.New = func() any { return new([]float32) }
 	g.vocab, g.halfHead = head.Out, head.Half != nil
 	inputs := []*G.Node{x.node}
 	// A head tied to the embedding's table shares its parameter: the loss adds to the gradient, the embedding, whose
@@ -105,7 +112,11 @@ type crossEntropy struct {
 	nll       []float32
 	logits    buffer
 	factors   []float32 // of the chunk's logits' gradients
-	x, dx     buffer    // the counted positions of the chunk, side by side
+
+	sums    []expSums // (blocks, chunks of the vocabulary)
+	picked  []float32 // the targets' logits
+	scratch sync.Pool // of logits
+	x, dx   buffer    // the counted positions of the chunk, side by side
 }
 
 // flops are those of the logits and of the gradients, which the forward pass takes as well.
@@ -144,7 +155,22 @@ func (c *crossEntropy) forward(x kernel.Tensor) error {
 	if gradients && c.head.Dense != nil && n == 0 {
 		clear(c.head.Dense.Grad)
 	}
-	chunk := g.chunkBlocks(c.head.Out) * kernel.Block
+	if !gradients {
+		c.score(x)
+	} else {
+		c.train(x, dx)
+	}
+	g.result = Result{Tokens: n, NLL: c.nll}
+	for _, l := range c.nll {
+		g.result.Loss += float64(l)
+	}
+	return nil
+}
+
+// train computes the losses of the counted positions of x with their gradients, which it adds to dx and the head's.
+func (c *crossEntropy) train(x, dx kernel.Tensor) {
+	g, n := c.g, len(c.positions)
+	chunk := chunkBlocks(c.head.Out) * kernel.Block
 	for first := 0; first < n; first += chunk {
 		count := min(chunk, n-first)
 		xs := c.x.get(kernel.Blocks(count), c.rows)
@@ -153,21 +179,18 @@ func (c *crossEntropy) forward(x kernel.Tensor) error {
 		g.mem.operand(c.head, xs).mul(c.head, false, logits, false)
 		factors := grow(&c.factors, xs.N()*kernel.Block)
 		var halves *kernel.Halves
-		if gradients && c.needGrad && c.head.Half != nil && c.head.Dense == nil {
+		if c.needGrad && c.head.Half != nil && c.head.Dense == nil {
 			halves = g.mem.roundAhead(logits)
 		}
 		kernel.Parallel(xs.N(), func(b int) {
 			at := first + b*kernel.Block
 			k := min(kernel.Block, first+count-at)
 			r := (*[kernel.Block]float32)(factors[b*kernel.Block:])
-			softmaxLoss(logits.Blk(b), c.targets[at:at+k], c.nll[at:at+k], gradients, float32(g.batch.Scale), r, halves, b)
-			if gradients && c.head.Dense != nil {
+			softmaxLoss(logits.Blk(b), c.targets[at:at+k], c.nll[at:at+k], float32(g.batch.Scale), r, halves, b)
+			if c.head.Dense != nil {
 				kernel.ScaleCols(logits.Blk(b), r)
 			}
 		})
-		if !gradients {
-			continue
-		}
 		if c.needGrad {
 			dxs := c.dx.get(xs.N(), c.rows)
 			g.mem.operand(c.head, logits).mul(c.head, true, dxs, false)
@@ -182,28 +205,91 @@ func (c *crossEntropy) forward(x kernel.Tensor) error {
 			kernel.GradDense(logits, xs, p.Grad, first > 0)
 		}
 	}
-	g.result = Result{Tokens: n, NLL: c.nll}
-	for _, l := range c.nll {
-		g.result.Loss += float64(l)
-	}
-	return nil
 }
 
-// chunkBlocks is how many blocks of positions have logits at a time.
-func (g *Graph) chunkBlocks(vocab int) int {
-	room := logitsBytes
-	if g.Training {
-		room /= 2
+// score computes the losses of the counted positions of x: the vocabulary by chunks, each with many positions, so that the head's
+// weights are packed once and a chunk's logits stay in the cache. A chunk leaves its maximum and its sum of exponentials for each
+// position; they are put together in the order of the vocabulary.
+func (c *crossEntropy) score(x kernel.Tensor) {
+	m := &c.g.mem
+	chunks := (c.head.Out + scoreRows - 1) / scoreRows
+	for first := 0; first < len(c.positions); first += scoreBlocks * kernel.Block {
+		positions := c.positions[first:min(first+scoreBlocks*kernel.Block, len(c.positions))]
+		targets, nll := c.targets[first:][:len(positions)], c.nll[first:][:len(positions)]
+		blocks := kernel.Blocks(len(positions))
+		xs := c.x.get(blocks, c.rows)
+		gather(x, positions, xs)
+		o := m.operand(c.head, xs)
+		sums, picked := slices.Grow(c.sums[:0], chunks*blocks)[:chunks*blocks], grow(&c.picked, len(positions))
+		c.sums = sums
+		kernel.Parallel(chunks, func(i int) {
+			r0 := i * scoreRows
+			rows := min(scoreRows, c.head.Out-r0)
+			logits := c.scratch.Get().(*[]float32)
+			defer c.scratch.Put(logits)
+			y := kernel.NewTensor(grow(logits, blocks*rows*kernel.Block), rows)
+			o.mulSerial(c.head, r0, y)
+			for p, t := range targets {
+				if f := int(t) - r0; f >= 0 && f < rows {
+					picked[p] = y.Blk(p / kernel.Block)[f*kernel.Block+p%kernel.Block]
+				}
+			}
+			for b := range blocks {
+				s := &sums[b*chunks+i]
+				s.peak, s.z = minusInf, [kernel.Block]float32{}
+				kernel.MaxCols(y.Blk(b), &s.peak)
+				kernel.ExpCols(y.Blk(b), 1, &s.peak, &s.z)
+			}
+		})
+		kernel.Parallel(blocks, func(b int) {
+			of := sums[b*chunks:][:chunks]
+			for t := range min(kernel.Block, len(nll)-b*kernel.Block) {
+				p := b*kernel.Block + t
+				nll[p] = float32(logSum(of, t) - float64(picked[p]))
+			}
+		})
 	}
-	return max(1, min(16, room/(4*kernel.Block*vocab)))
 }
 
-// softmaxLoss writes −log softmax(logits)[target] of one block's tokens to nll. With gradient it replaces the logits
+// expSums are, for each token of a block, the largest of some logits and the sum of exp(logit − peak).
+type expSums struct{ peak, z [kernel.Block]float32 }
+
+// logSum is log Σ exp over the logits of token t, of which sums has the parts.
+func logSum(sums []expSums, t int) float64 {
+	peak := float32(math.Inf(-1))
+	for i := range sums {
+		peak = max(peak, sums[i].peak[t])
+	}
+	var z float64
+	for i := range sums {
+		z += float64(sums[i].z[t]) * math.Exp(float64(sums[i].peak[t])-float64(peak))
+	}
+	return math.Log(z) + float64(peak)
+}
+
+// chunkBlocks is how many blocks of positions have logits at a time in training.
+func chunkBlocks(vocab int) int { return max(1, min(16, logitsBytes/(4*kernel.Block*vocab))) }
+
+// logitsMemory is what the loss needs for blocks of positions, in bytes.
+func (g *Graph) logitsMemory(blocks int64) int64 {
+	const block = 4 * kernel.Block
+	vocab := int64(g.vocab)
+	if !g.Training {
+		return min(blocks, scoreBlocks) * block * (int64(kernel.Threads())*scoreRows + 2*(vocab+scoreRows-1)/scoreRows)
+	}
+	size := min(blocks, int64(chunkBlocks(g.vocab))) * vocab * block
+	if g.halfHead {
+		size += size / 2
+	}
+	return size
+}
+
+// softmaxLoss writes −log softmax(logits)[target] of one block's tokens to nll and replaces the logits
 // (vocabulary × 32) by their gradients up to a factor per token, which it writes to r: with z the sum of the exponentials, the
 // gradient scale·(softmax − onehot) is (scale/z)·(exp − z·onehot), and the factor is cheaper to apply to what the gradients
 // are summed to. Where halves is not nil, its block b gets the same, rounded. The factor of a column without a token is zero.
 func softmaxLoss(
-	logits []float32, targets []int32, nll []float32, gradient bool, scale float32, r *[kernel.Block]float32, halves *kernel.Halves, b int,
+	logits []float32, targets []int32, nll []float32, scale float32, r *[kernel.Block]float32, halves *kernel.Halves, b int,
 ) {
 	var peak, z [kernel.Block]float32
 	var sum [kernel.Block]float64
@@ -229,9 +315,6 @@ func softmaxLoss(
 	clear(r[:])
 	for t, y := range targets {
 		nll[t] = float32(math.Log(sum[t]) + float64(peak[t]) - float64(picked[t]))
-		if !gradient {
-			continue
-		}
 		r[t] = float32(float64(scale) / sum[t])
 		v := &logits[int(y)*kernel.Block+t]
 		*v = float32(float64(*v) - sum[t])

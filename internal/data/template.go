@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -169,6 +170,31 @@ func (t *Template) render(messages []any, tools any, prompt bool) (jinja.Result,
 	vars.Set("documents", nil)
 	vars.Set("add_generation_prompt", prompt)
 	return t.jinja.Render(vars, date)
+}
+
+// marker is what ends a turn where that is meant as a token, as in <|im_end|> or [/INST].
+var marker = regexp.MustCompile(`^(<[^<>\s]+>|\[/?[A-Z_]+\])`)
+
+// UnknownTurnEnd returns the marker with which t ends an assistant's turn where tok has no token for it, else "".
+func (t *Template) UnknownTurnEnd(tok Tokenizer) string {
+	const answer = "Answer"
+	var messages []any
+	for _, m := range [][2]string{{"user", "Question"}, {"assistant", answer}} {
+		d := jinja.NewDict()
+		d.Set("role", m[0])
+		d.Set("content", m[1])
+		messages = append(messages, d)
+	}
+	r, err := t.render(messages, nil, false)
+	i := strings.LastIndex(r.Text, answer)
+	if err != nil || i < 0 {
+		return ""
+	}
+	mark := marker.FindString(strings.TrimSpace(r.Text[i+len(answer):]))
+	if mark == "" || slices.ContainsFunc(tok.Encode(mark), func(id int32) bool { return strings.TrimSpace(tok.Decode([]int32{id})) == mark }) {
+		return ""
+	}
+	return mark
 }
 
 // jinja reads one value as templates see them; depth is the number of brackets around it.

@@ -232,6 +232,23 @@ func TestResumeErrors(t *testing.T) {
 	sameResults(t, "from data that moved", results(t, "new"), results(t, cfg.OutputDir))
 }
 
+// TestTurnEndWithoutToken wants one notice of a template whose end of a turn the tokenizer does not know.
+func TestTurnEndWithoutToken(t *testing.T) {
+	cfg := resumable(t, "shira", config.Float32)
+	cfg.TrainFile, cfg.ValidationFile, cfg.EvalSteps, cfg.ChatTemplate = "chat.jsonl", "", 0, "t.jinja"
+	write(t, cfg.TrainFile, strings.Repeat(`{"messages": [{"role": "user", "content": "the cat"}, {"role": "assistant", "content": "sat"}]}`+"\n", 4))
+	for end, want := range map[string]int{"": 0, "</s>": 0, "<|im_end|>\n": 1, " stop": 0} {
+		write(t, cfg.ChatTemplate, "{% for m in messages %}{{ m.content }}"+end+"{% endfor %}")
+		p, err := MakePlan(context.Background(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Count(strings.Join(p.Notices, "\n"), `ends a turn with "<|im_end|>", which is no token`); got != want {
+			t.Errorf("%q: notices %q", end, p.Notices)
+		}
+	}
+}
+
 // TestOtherTemplate refuses to go on where a chat template makes other tokens of the same file.
 func TestOtherTemplate(t *testing.T) {
 	cfg := resumable(t, "shira", config.Float32)

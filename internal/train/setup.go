@@ -7,6 +7,7 @@ import (
 	"math"
 	"path/filepath"
 	"runtime"
+	"slices"
 
 	"shira/internal/adapter"
 	"shira/internal/config"
@@ -163,6 +164,18 @@ func (s *session) compile() (*nn.Machine, error) {
 	}
 }
 
+// checkTurnEnd notes where conversations end turns with what is no token.
+func (s *session) checkTurnEnd(opt data.Options) {
+	chat := func(f data.Source) bool { return f.Kind == "chat" || f.Kind == "sharegpt" }
+	if opt.Template == nil || opt.Tokenizer == nil || !slices.ContainsFunc(s.train.Sources, chat) {
+		return
+	}
+	if mark := opt.Template.UnknownTurnEnd(opt.Tokenizer); mark != "" {
+		s.notices = append(s.notices, fmt.Sprintf("the chat template ends a turn with %s, which is no token of the tokenizer: the model learns to spell it",
+			fault.Quote(mark)))
+	}
+}
+
 func (s *session) loadData(ctx context.Context) error {
 	opt, err := DataOptions(s.cfg, filepath.Dir(s.model.Checkpoint.ConfigPath()))
 	if err != nil {
@@ -172,6 +185,7 @@ func (s *session) loadData(ctx context.Context) error {
 	if s.train, err = data.Load(ctx, opt); err != nil {
 		return err
 	}
+	s.checkTurnEnd(opt)
 	if s.cfg.ValSetSize > 0 {
 		s.whole = s.train
 		s.train, s.valid, err = s.whole.HoldOut(s.cfg.ValSetSize, s.cfg.Seed)

@@ -86,6 +86,11 @@ var fromAdapter = []string{
 	"alpha_pattern", "use_rslora", "direction", "transform", "gate_hidden", "gate_temperature",
 }
 
+// FromAdapter says whether init_adapter has what the key would choose, so that its value has no effect.
+func (t *Train) FromAdapter(key string) bool {
+	return t.InitAdapter != "" && (slices.Contains(fromAdapter, key) || key == "calibration_samples" && t.UsesMask())
+}
+
 // without is a key that has no effect with a value of another, both of one method.
 type without struct{ key, because string }
 

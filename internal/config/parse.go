@@ -246,13 +246,13 @@ func (r *resolver) unused(out *Resolved) {
 		return
 	}
 	var names []string
-	for _, name := range fromAdapter {
-		if _, ok := out.origins[name]; ok {
+	for _, name := range append(slices.Clone(fromAdapter), "calibration_samples") {
+		if _, ok := out.origins[name]; ok && out.FromAdapter(name) {
 			names = append(names, name)
 		}
 	}
 	if len(names) > 0 {
-		r.notices = append(r.notices, fmt.Sprintf("%s: trains what init_adapter has; %s choose nothing",
+		r.notices = append(r.notices, fmt.Sprintf("%s: trains what init_adapter has; no effect beside it: %s",
 			out.origins["init_adapter"], strings.Join(names, ", ")))
 	}
 }

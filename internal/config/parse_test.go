@@ -377,11 +377,15 @@ func TestInitAdapter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "run.yaml:4: trains what init_adapter has; mask, r choose nothing"; len(r.Notices) != 1 || r.Notices[0] != want {
+	if want := "run.yaml:4: trains what init_adapter has; no effect beside it: mask, r"; len(r.Notices) != 1 || r.Notices[0] != want {
 		t.Errorf("notices: %q", r.Notices)
 	}
+	r, err = Parse("run.yaml", []byte(minimal+"init_adapter: a\nmask: snip\ncalibration_samples: 4\n"))
+	if want := "run.yaml:4: trains what init_adapter has; no effect beside it: mask, calibration_samples"; err != nil || len(r.Notices) != 1 || r.Notices[0] != want {
+		t.Errorf("notices: %v, error %v", r, err)
+	}
 	r, err = Parse("run.yaml", []byte(minimal+"init_adapter: a\nmethod: foura\ngate_temperature: 0.5\n"))
-	if want := "run.yaml:4: trains what init_adapter has; gate_temperature choose nothing"; err != nil || len(r.Notices) != 1 || r.Notices[0] != want {
+	if want := "run.yaml:4: trains what init_adapter has; no effect beside it: gate_temperature"; err != nil || len(r.Notices) != 1 || r.Notices[0] != want {
 		t.Errorf("notices: %v, error %v", r, err)
 	}
 }

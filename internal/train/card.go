@@ -77,7 +77,10 @@ func (t *trainer) card(r *Result) string {
 	}
 	b.WriteString("\n## Configuration\n\n```yaml\n")
 	for _, s := range (&config.Resolved{Train: *t.cfg}).Settings() {
-		if s.Value != nil && (!s.Key.Free || s.Key.Section == "Training") {
+		if t.cfg.FromAdapter(s.Key.Name) {
+			continue
+		}
+		if s.Value != nil && (!s.Key.Free || s.Key.Section == "Training" || s.Key.Name == "init_adapter" && t.cfg.InitAdapter != "") {
 			fmt.Fprintf(&b, "%s: %s\n", s.Key.Name, config.Text(s.Value))
 		}
 	}

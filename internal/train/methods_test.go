@@ -316,6 +316,27 @@ func TestResumeWithAnotherStart(t *testing.T) {
 	}
 }
 
+// TestInitAdapterSaysItsOwn wants the plan and the card to say what the adapter has, not what the configuration would choose.
+func TestInitAdapterSaysItsOwn(t *testing.T) {
+	cfg := tinyConfig(t, checkpoint.F32)
+	cfg.Mask, cfg.R, cfg.MaxSteps = "rand", 1, 1
+	mustRun(t, cfg)
+	next := *cfg
+	next.InitAdapter, next.OutputDir, next.Mask, next.R = cfg.OutputDir, filepath.Join(t.TempDir(), "next"), "wm", 4
+	_, rec := mustRun(t, &next)
+	if rec.plan.Mask != "rand" {
+		t.Errorf("the plan says mask %s", rec.plan.Mask)
+	}
+	card, err := os.ReadFile(filepath.Join(next.OutputDir, cardFile))
+	if err != nil || strings.Contains(string(card), "\nr: ") || strings.Contains(string(card), "\nmask: ") || !strings.Contains(string(card), "\ninit_adapter: ") {
+		t.Errorf("%v\n%s", err, card)
+	}
+	a, err := adapter.Load(next.OutputDir)
+	if err != nil || a.Config.R != 1 || a.Config.Mask != "rand" {
+		t.Errorf("%v, %+v", err, a)
+	}
+}
+
 // TestInitAdapterOfAnotherMethod wants the way out to be told.
 func TestInitAdapterOfAnotherMethod(t *testing.T) {
 	cfg := tinyConfig(t, checkpoint.F32)

@@ -112,7 +112,9 @@ func (s *session) plan() *Plan {
 		p.Targets = []PlanTarget{{Pattern: "all", Matched: len(s.model.Weights()) + len(s.model.Gains()), Weights: p.Parameters, Trained: p.Trained}}
 	} else {
 		if cfg.UsesMask() {
-			p.Mask = cfg.Mask
+			if p.Mask = cfg.Mask; s.start != nil {
+				p.Mask = s.start.Config.Mask
+			}
 		}
 		p.Targets = s.planTargets()
 	}

@@ -86,6 +86,9 @@ func TestSynonyms(t *testing.T) {
 		if lookup(name) != nil || f.as != "" && lookup(f.as) == nil {
 			t.Errorf("%s: %+v: the first is a key, or the other is none", name, f)
 		}
+		if strings.Contains(f.advice, ";") { // which stands between two
+			t.Errorf("%s: %s", name, f.advice)
+		}
 	}
 	for _, s := range synonyms {
 		if s.asKey != "" && lookup(s.asKey) == nil {

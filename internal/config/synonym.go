@@ -60,7 +60,7 @@ type foreign struct{ advice, as string }
 var foreigners = map[string]foreign{
 	"model_type":            {"remove it: config.json of the model says", ""},
 	"special_tokens":        {"remove it: the files of the tokenizer say", ""},
-	"wandb_project":         {"remove it; report_to: tensorboard writes event files", ""},
+	"wandb_project":         {"remove it, or report_to: tensorboard, which writes event files", ""},
 	"evals_per_epoch":       {"eval_strategy: epoch, or eval_steps", "eval_strategy"},
 	"saves_per_epoch":       {"save_strategy: epoch, or save_steps", "save_strategy"},
 	"pad_to_sequence_len":   {"remove it: it would change no result", ""},
@@ -79,7 +79,7 @@ var foreigners = map[string]foreign{
 	"data":            {"train_file and validation_file, each a file", "train_file"},
 	"num_layers":      {"layers_to_transform, with their numbers", "layers_to_transform"},
 	"val_batches":     {"remove it: an evaluation takes all of validation_file", ""},
-	"lora_parameters": {"r, lora_alpha and lora_dropout, each a key of its own; lora_alpha is scale times r", "r"},
+	"lora_parameters": {"r, lora_alpha (scale times r) and lora_dropout, each a key of its own", "r"},
 }
 
 // translate returns the name and value that are meant by those given. What asks for nothing has no name. It adds a notice

@@ -108,9 +108,8 @@ func checkFrozen(o freezeOptions) error {
 	if err := spare(o.out, o.adapter, o.Model, o.Data); err != nil {
 		return err
 	}
-	entries, err := os.ReadDir(o.out)
-	if err != nil || len(entries) == 0 {
-		return nil
+	if entries, _ := os.ReadDir(o.out); len(entries) == 0 {
+		return nil // what is no directory is found when it is written
 	}
 	if found, err := adapter.Recognize(o.out); err != nil || !found || holdsModel(o.out) {
 		return fault.New(fault.Usage, o.out, "is not empty and holds no adapter: will not replace it").WithHint("remove it, or name another output")

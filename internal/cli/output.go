@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -26,8 +28,11 @@ func checkFile(path string, force bool, inputs ...string) error {
 // spare refuses an output that would replace an input, what is in one, or what one is in.
 func spare(path string, inputs ...string) error {
 	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
-		return nil // nothing to replace
+		return fsx.Wrap(err, path, "write")
 	}
 	out, err := fsx.Resolve(path)
 	if err != nil {

@@ -309,7 +309,8 @@ func TestDropoutShare(t *testing.T) {
 	}
 }
 
-// TestZeroChangeIsTheBase wants no bit to change where B is zero and a magnitude is the norm.
+// TestZeroChangeIsTheBase wants nothing to change where B is zero and a magnitude is the norm. With a magnitude, a residual is
+// added to the finished product, so that the last bits may be others.
 func TestZeroChangeIsTheBase(t *testing.T) {
 	base := newTiny(3, false)
 	b := base.batch(4, 40, 7)

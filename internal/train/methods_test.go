@@ -79,7 +79,7 @@ func TestForms(t *testing.T) {
 				cfg := formConfig(t, f.name, f.set, checkpoint.F32, compute)
 				r, rec := mustRun(t, cfg)
 				base := score(t, cfg, cfg.ModelNameOrPath)
-				if *r.EvalLossBefore != base {
+				if math.Abs(*r.EvalLossBefore-base) > 1e-6 {
 					t.Errorf("loss %v before training, the base's is %v", *r.EvalLossBefore, base)
 				}
 				if !(*r.EvalLoss < base) {

@@ -262,9 +262,16 @@ func (s *session) planMemory() []PlanMemory {
 	longest := min(s.rowLimit, s.train.Stats.Longest)
 	m := s.graph.Memory(s.batchTokens(), longest)
 	var scoring nn.Memory
+	scored := 0 // the longest row that is
 	if s.valid != nil {
+		scored = s.valid.Stats.Longest
+	}
+	if s.cfg.Method == "foura" && s.gate() != config.GateNone { // in the end, the gates over calibration examples
+		scored = max(scored, s.train.Stats.Longest)
+	}
+	if scored > 0 {
 		if g := nn.NewGraph(nn.Options{}); s.addLoss(g) == nil {
-			scoring = g.Memory(max(evalTokens, s.valid.Stats.Longest), s.valid.Stats.Longest)
+			scoring = g.Memory(max(evalTokens, scored), scored)
 		}
 	}
 	weights, trained, examples := s.weightBytes(), s.trainedBytes(), s.train.Resident()

@@ -232,24 +232,10 @@ func (t *target) asProduct(ctx context.Context, r int) (*svd.Factors, error) {
 	}}, r, 0)
 }
 
-// checkAdapterOutput refuses an output that is or lies in an input, and one that exists without Force.
+// checkAdapterOutput refuses an output that would harm an input, and one that exists without Force.
 func (j *job) checkAdapterOutput() error {
-	out, err := fsx.Resolve(j.Out)
-	if err != nil {
-		return fsx.Wrap(err, j.Out, "write")
-	}
-	inputs := []string{j.Base}
-	for _, s := range j.Adapters {
-		inputs = append(inputs, s.Path)
-	}
-	for _, input := range inputs {
-		in, err := fsx.Resolve(input)
-		if err != nil {
-			return fsx.Wrap(err, input, "open")
-		}
-		if in == out || fsx.Within(out, in) {
-			return fault.New(fault.Usage, j.Out, "the output is, or lies in, the input %s", fault.Quote(input))
-		}
+	if err := j.checkInputs(); err != nil {
+		return err
 	}
 	info, err := os.Stat(j.Out)
 	j.exists = err == nil

@@ -50,6 +50,12 @@ func TestErrors(t *testing.T) {
 			a := w.exact("a.st", map[int]float32{1: 1})
 			return Options{Base: w.base, Adapters: ref(a), Out: a, Force: true}
 		}, fault.Usage, "the output is the input"},
+		{"output holds an adapter", func(w *world) Options {
+			a := w.adapter("a.st", 1, 10, 1)
+			must(w.t, a.Save(w.path("adapter")))
+			file := filepath.Join(w.path("adapter"), adapter.TensorsFile)
+			return Options{Base: w.base, Adapters: ref(file), Out: w.path("adapter"), AdapterOnly: true, Force: true}
+		}, fault.Usage, "the output holds the input"},
 		{"output inside the base", func(w *world) Options {
 			dir := w.modelDir("model")
 			return Options{Base: dir, Adapters: ref(w.exact("a.st", map[int]float32{1: 1})), Out: filepath.Join(dir, "fused")}

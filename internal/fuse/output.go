@@ -37,11 +37,14 @@ func (j *job) placeOutput() error {
 		j.Out = DefaultOut(j.Base, j.isDir)
 	}
 	j.Out = filepath.Clean(j.Out)
-	return j.checkOutput()
+	if err := j.checkInputs(); err != nil {
+		return err
+	}
+	return j.checkExisting()
 }
 
-// checkOutput refuses an output that would harm what is there.
-func (j *job) checkOutput() error {
+// checkInputs refuses an output that is, lies in or holds an input.
+func (j *job) checkInputs() error {
 	inputs := []string{j.Base}
 	for _, ref := range j.Adapters {
 		inputs = append(inputs, ref.Path)
@@ -60,11 +63,13 @@ func (j *job) checkOutput() error {
 			return fault.New(fault.Usage, j.Out, "the output is the input %s", fault.Quote(input))
 		case fsx.Within(out, in):
 			return fault.New(fault.Usage, j.Out, "the output lies inside the input %s", fault.Quote(input))
+		case fsx.Within(in, out) && j.AdapterOnly:
+			return fault.New(fault.Usage, j.Out, "the output holds the input %s", fault.Quote(input))
 		case fsx.Within(in, out) && j.isDir:
 			return fault.New(fault.Usage, j.Out, "the output would replace the directory of the input %s", fault.Quote(input))
 		}
 	}
-	return j.checkExisting()
+	return nil
 }
 
 // checkExisting refuses to overwrite without Force, and a directory that is no model even with it. A dry run overwrites

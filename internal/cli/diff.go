@@ -70,7 +70,7 @@ func runDiff(ctx context.Context, a *app, o diffOptions) error {
 	var r *compare.Result
 	switch {
 	case x && y:
-		r, err = compareAdapters(ctx, o)
+		r, err = compareAdapters(ctx, a, o)
 	case x != y:
 		return fault.New(fault.Usage, "", "one of %s and %s is an adapter, the other a model", fault.Quote(o.a), fault.Quote(o.b))
 	case o.base != "":
@@ -113,7 +113,7 @@ func compareModels(ctx context.Context, a *app, o diffOptions) (*compare.Result,
 	return compare.Models(ctx, x, y, tell)
 }
 
-func compareAdapters(ctx context.Context, o diffOptions) (*compare.Result, error) {
+func compareAdapters(ctx context.Context, a *app, o diffOptions) (*compare.Result, error) {
 	x, err := adapter.Load(o.a)
 	if err != nil {
 		return nil, err
@@ -124,6 +124,9 @@ func compareAdapters(ctx context.Context, o diffOptions) (*compare.Result, error
 	}
 	if o.base == "" {
 		return compare.Adapters(ctx, x, y, nil)
+	}
+	if err := a.checkSwitched(o.base, true, false); err != nil {
+		return nil, err
 	}
 	base, err := checkpoint.OpenModel(o.base)
 	if err != nil {

@@ -43,15 +43,15 @@ func shapeOf(d adapter.Delta) []int {
 
 // compareDeltas fills in what follows from the rows of two deltas of one module.
 func (t *Tensor) compareDeltas(ctx context.Context, a, b adapter.Delta, base *checkpoint.Model) error {
+	if t.ShapeA[0] == 0 || t.ShapeB[0] == 0 { // PEFT's files of SHiRA do not have it
+		return fault.New(fault.Usage, "", "%s: an adapter does not say the shape of its weight", fault.Quote(t.Name)).
+			WithHint("give the base they are for: --base BASE")
+	}
 	if !slices.Equal(t.ShapeA, t.ShapeB) {
 		t.Status = Shape
 		return nil
 	}
 	out, in := a.Shape()
-	if out == 0 {
-		return fault.New(fault.Usage, "", "%s: neither adapter says the shape of its weight", fault.Quote(t.Name)).
-			WithHint("give the base they are for: --base BASE")
-	}
 	n := max(1, min(out, blockElements/in))
 	rows := rowsOf{base: make([]float32, n*in), x: make([]float32, n*in), y: make([]float32, n*in)}
 	if base != nil {

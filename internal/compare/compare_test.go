@@ -142,6 +142,10 @@ func TestAdapters(t *testing.T) {
 	if _, err := Adapters(t.Context(), lora, dora, nil); fault.KindOf(err) != fault.Usage || fault.HintOf(err) == "" {
 		t.Errorf("DoRA without a base: %v", err)
 	}
+	shapeless := &adapter.Adapter{Deltas: []adapter.Delta{&adapter.Sparse{Name: "m", RowIdx: []int32{1}, ColIdx: []int32{2}, Values: []float32{1}}}}
+	if _, err := Adapters(t.Context(), shapeless, sparse(2, 1), nil); fault.KindOf(err) != fault.Usage || fault.HintOf(err) == "" {
+		t.Errorf("one without a shape: %v", err)
+	}
 	empty := &adapter.Adapter{}
 	if r, err := Adapters(t.Context(), empty, lora, nil); err != nil || r.Count(OnlyB) != 1 || r.Equal {
 		t.Errorf("missing module: %+v, %v", r, err)

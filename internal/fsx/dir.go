@@ -49,14 +49,18 @@ func (d *AtomicDir) Path() string {
 
 // Commit makes every file and directory of the tree durable and puts it in place. Where the system can exchange two names
 // (Linux, macOS), path is at every moment the old directory or the new one; elsewhere it is missing for an instant, and
-// the old one then lies beside it. On an error before that the tree is removed and the old directory stays.
+// the old one then lies beside it. An existing directory
+// keeps its permission bits. On an error before that the tree is removed and the old directory stays.
 func (d *AtomicDir) Commit() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.staging == "" {
 		return fault.Wrap(fault.Internal, d.path, fs.ErrClosed, "the directory is already committed or aborted")
 	}
-	err := syncTree(d.staging)
+	err := d.keepMode()
+	if err == nil {
+		err = syncTree(d.staging)
+	}
 	leftover := ""
 	if err == nil {
 		leftover, err = d.rename()
@@ -76,6 +80,15 @@ func (d *AtomicDir) Commit() error {
 		return Wrap(os.RemoveAll(leftover), leftover, "remove the directory that was replaced")
 	}
 	return nil
+}
+
+// keepMode gives the tree the permission bits of a directory that it replaces.
+func (d *AtomicDir) keepMode() error {
+	info, err := os.Stat(d.path)
+	if err != nil {
+		return nil // nothing is there, or replaceable says what is wrong
+	}
+	return os.Chmod(d.staging, info.Mode().Perm())
 }
 
 // rename puts the staging directory in place and returns where the old one went, "" for none.

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"shira/internal/fault"
@@ -53,11 +54,14 @@ func TestWriteDir(t *testing.T) {
 	wantNames(t, filepath.Join(path, "sub"), "b")
 
 	empty := filepath.Join(top, "empty")
-	if err := os.Mkdir(empty, 0o755); err != nil {
+	if err := os.Mkdir(empty, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if err := WriteDir(empty, fill(t, "fourth")); err != nil {
 		t.Fatal(err)
+	}
+	if info, err := os.Stat(empty); err != nil || info.Mode().Perm() != 0o700 && runtime.GOOS != "windows" {
+		t.Errorf("%v, %v: the mode is not kept", info, err)
 	}
 	wantTree(t, empty, "fourth")
 	wantNames(t, top, "d", "empty")

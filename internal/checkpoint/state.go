@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"shira/internal/fault"
+	"shira/internal/fsx"
 )
 
 // stateName is the directory in a model's where package switcher keeps the journals of switches in place.
@@ -30,14 +31,16 @@ func StateDir(path string) (dir, name string) {
 	return filepath.Clean(dir), base + stateName
 }
 
-// checkWhole refuses a model that a switch left between two states.
+// checkWhole refuses a model that a switch left between two states. The journals of a file lie beside it, and not beside a
+// link to it.
 func checkWhole(path string) error {
-	dir, name := StateDir(path)
+	real := fsx.Follow(path)
+	dir, name := StateDir(real)
 	entries, _ := os.ReadDir(filepath.Join(dir, name)) // none where it was never switched
 	for _, e := range entries {
 		if strings.HasSuffix(e.Name(), hotSuffix) {
 			return fault.New(fault.Unrecoverable, path, "a switch of its adapter did not end: the weights are neither the old ones nor the new ones").
-				WithHint("`shira switch %s --recover` puts the old ones back", path)
+				WithHint("`shira switch %s --recover` puts the old ones back", real)
 		}
 	}
 	return nil

@@ -25,6 +25,18 @@ func Resolve(path string) (string, error) {
 	return filepath.Join(dir, filepath.Base(abs)), err
 }
 
+// Follow returns what a symbolic link stands for, and any other path as it is.
+func Follow(path string) string {
+	if info, err := os.Lstat(path); err != nil || info.Mode()&fs.ModeSymlink == 0 {
+		return path
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return path // who opens it says so
+	}
+	return real
+}
+
 // Within says whether path lies below dir. It looks at the names alone: give it resolved paths.
 func Within(path, dir string) bool {
 	rel, err := filepath.Rel(dir, path)

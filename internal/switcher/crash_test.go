@@ -2,12 +2,14 @@ package switcher
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"strings"
 	"syscall"
 	"testing"
 
+	"shira/internal/fault"
 	"shira/internal/fsx"
 	"shira/internal/fsx/crashfs"
 )
@@ -177,5 +179,48 @@ func TestMutants(t *testing.T) {
 			}
 			t.Logf("%d crashes, %s", e.states, fmt.Sprint(e.wrong))
 		})
+	}
+}
+
+// TestDirectoryFound: a process that is killed once it has made the directory of journals leaves a name that may still be
+// lost. The switch that finds it must make it durable.
+func TestDirectoryFound(t *testing.T) {
+	w := newToy(rand.New(rand.NewPCG(1, 1)))
+	f := w.disk()
+	f.Die = 2 // the sync of the name
+	if err := w.to(f, 1); err == nil {
+		t.Fatal("it was not killed")
+	}
+	f = f.Crash(crashfs.Nothing, nil)
+	if err := w.to(f, 1); err != nil {
+		t.Fatal(err)
+	}
+	f = f.Crash(crashfs.All, nil)
+	if got, err := w.holds(f); err != nil || got != 1 {
+		t.Errorf("after a power failure it is in state %d, %v; want 1", got, err)
+	}
+}
+
+// TestFailedWhileCanceled: an error of the disk is told though the user stops the switch in that moment, and the failed sync
+// is not tried again.
+func TestFailedWhileCanceled(t *testing.T) {
+	w := newToy(rand.New(rand.NewPCG(1, 1)))
+	f := w.disk()
+	ctx, cancel := context.WithCancel(t.Context())
+	syncs := 0
+	f.Fail = func(op, name string) error {
+		if op != "datasync" || !weights(name) {
+			return nil
+		}
+		syncs++
+		cancel()
+		return syscall.EIO
+	}
+	err := w.switchTo(ctx, f, 1)
+	if fault.KindOf(err) != fault.Environment || syncs != 1 {
+		t.Errorf("%v after %d syncs", err, syncs)
+	}
+	if n, err := toyStore(f).scan(); err != nil || len(n.hot) != 1 {
+		t.Errorf("journals %+v, %v; want a hot one", n, err)
 	}
 }

@@ -2,7 +2,7 @@ package switcher
 
 import "sync"
 
-// ordered calls make for 0 … n−1, several at a time, and use with each result in order, until one fails. With one worker
+// ordered calls do for 0 … n−1, several at a time, and use with each result in order, until one fails. With one worker
 // all of it happens in turn.
 func ordered[T any](workers, n int, do func(i int) (T, error), use func(i int, v T) error) error {
 	if workers <= 1 {
@@ -21,7 +21,7 @@ func ordered[T any](workers, n int, do func(i int) (T, error), use func(i int, v
 		v   T
 		err error
 	}
-	line := make(chan chan result, workers) // its length bounds how far the making runs ahead
+	line := make(chan chan result, workers) // its length bounds how far the doing runs ahead
 	stop := make(chan struct{})
 	var group sync.WaitGroup
 	group.Go(func() {

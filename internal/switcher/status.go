@@ -6,6 +6,7 @@ import (
 
 	"shira/internal/checkpoint"
 	"shira/internal/fault"
+	"shira/internal/fsx"
 )
 
 // State says what a model has.
@@ -18,9 +19,9 @@ type State struct {
 	Journal     int64     `json:"journal_bytes"`    // of what the base comes back from
 }
 
-// Status reads what a model has. It changes nothing and waits for nobody.
+// Status reads what a model has, or the one that a link stands for. It changes nothing and waits for nobody.
 func Status(model string) (*State, error) {
-	s, closeFS, err := openStore(model)
+	s, closeFS, err := openStore(fsx.Follow(model))
 	if err != nil {
 		return nil, err
 	}
@@ -49,9 +50,9 @@ func Status(model string) (*State, error) {
 	return st, nil
 }
 
-// Recover undoes a switch that did not end, and reports whether there was one.
+// Recover undoes a switch that did not end, and reports whether there was one. It follows links as Status does.
 func Recover(model string) (bool, error) {
-	s, closeFS, err := openStore(model)
+	s, closeFS, err := openStore(fsx.Follow(model))
 	if err != nil {
 		return false, err
 	}

@@ -100,10 +100,11 @@ func (s *store) lock() (io.Closer, error) {
 		if err := s.fs.Mkdir(s.dir); err != nil && !errors.Is(err, fs.ErrExist) {
 			return nil, err
 		}
-		if err := s.fs.SyncDir("."); err != nil {
-			return nil, err
-		}
 	} else if err != nil {
+		return nil, err
+	}
+	// One that is there may be of a process that was killed before it came to this.
+	if err := s.fs.SyncDir("."); err != nil {
 		return nil, err
 	}
 	lock, ok, err := s.fs.Lock(s.dir + "/lock")
@@ -151,13 +152,10 @@ func (s *store) current(n names) (*journal, io.Closer, error) {
 	return j, c, err
 }
 
-// next returns the number of the next journal.
-func (n names) next() uint64 {
-	next := uint64(1)
-	for _, list := range [][]uint64{n.tmp, n.hot, n.applied} {
-		if len(list) > 0 {
-			next = max(next, list[len(list)-1]+1)
-		}
+// next returns the number of the journal after j, which is nil for the base.
+func (j *journal) next() uint64 {
+	if j == nil {
+		return 1
 	}
-	return next
+	return j.Sequence + 1
 }

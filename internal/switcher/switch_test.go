@@ -365,3 +365,30 @@ func must(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
+
+// TestLink: what a switch left is seen through a link to the file too.
+func TestLink(t *testing.T) {
+	m := newModel(t, checkpoint.BF16)
+	c, err := checkpoint.OpenModel(m.base)
+	must(t, err)
+	defer c.Close()
+	var entries []checkpoint.Entry
+	for _, tensor := range c.Tensors() {
+		entries = append(entries, tensor.Entry())
+	}
+	path, link := m.path("one.st"), m.path("link.st")
+	must(t, checkpoint.Write(path, entries, nil))
+	must(t, os.Symlink("one.st", link))
+	must(t, second(Switch(context.Background(), Options{Model: path, Adapters: []adapter.Ref{{Path: m.adapters[0], Weight: 1}}})))
+	if st, err := Status(link); err != nil || len(st.Applied) != 1 {
+		t.Errorf("status: %+v, %v", st, err)
+	}
+	must(t, os.Rename(path+".shira/applied-1", path+".shira/undo-1.hot"))
+	if _, err := checkpoint.OpenModel(link); fault.KindOf(err) != fault.Unrecoverable || !strings.Contains(fault.HintOf(err), path) {
+		t.Errorf("between two states: %v", err)
+	}
+	if undone, err := Recover(link); err != nil || !undone {
+		t.Errorf("recovery: %v, %v", undone, err)
+	}
+	must(t, second(checkpoint.OpenModel(link)))
+}

@@ -253,10 +253,7 @@ func (w *opened) transaction(o Options, adapters []*adapter.Adapter) (*transacti
 	if err := adapter.CheckWith(w.model, func() (string, error) { return base, nil }, adapters, o.Force); err != nil {
 		return nil, err
 	}
-	tx := &transaction{number: 1, base: base, applied: []Applied{}, old: w.record, shards: w.shards, tell: o.Progress}
-	if w.record != nil {
-		tx.number = w.record.Sequence + 1
-	}
+	tx := &transaction{number: w.record.next(), base: base, applied: []Applied{}, old: w.record, shards: w.shards, tell: o.Progress}
 	s := newSums()
 	files := map[string]int{}
 	for i, f := range w.model.Files() {

@@ -72,7 +72,7 @@ func (s *store) run(ctx context.Context, tx *transaction) (*Work, error) {
 		return nil, s.unfinished(err)
 	}
 	work.Written, err = j.patch(ctx, tx.shards, s.workers, tx.newValues, tx.meter(h, 1))
-	if err != nil && ctx.Err() != nil {
+	if err != nil && errors.Is(err, ctx.Err()) { // and not an error of the disk meanwhile
 		if err := s.rollBack(j, c, tx.shards); err != nil {
 			return nil, s.unfinished(err)
 		}

@@ -135,7 +135,9 @@ func toyStore(f fsx.FS) *store {
 }
 
 // to switches to change i, after a recovery where one is due.
-func (w *toy) to(f fsx.FS, i int) error {
+func (w *toy) to(f fsx.FS, i int) error { return w.switchTo(context.Background(), f, i) }
+
+func (w *toy) switchTo(ctx context.Context, f fsx.FS, i int) error {
 	s := toyStore(f)
 	lock, err := s.lock()
 	if err != nil {
@@ -161,7 +163,7 @@ func (w *toy) to(f fsx.FS, i int) error {
 		return err
 	}
 	defer sh.close()
-	tx := &transaction{number: n.next(), base: "base", change: w.changes[i], targets: slices.Clone(w.changes[i].targets), old: old, shards: sh}
+	tx := &transaction{number: old.next(), base: "base", change: w.changes[i], targets: slices.Clone(w.changes[i].targets), old: old, shards: sh}
 	if i > 0 {
 		tx.applied = []Applied{{Adapter: w.changes[i].name, Weight: 1}}
 	}
@@ -170,7 +172,7 @@ func (w *toy) to(f fsx.FS, i int) error {
 			return err
 		}
 	}
-	_, err = s.run(context.Background(), tx)
+	_, err = s.run(ctx, tx)
 	return err
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"shira/internal/fault"
+	"shira/internal/fsx"
 	"shira/internal/switcher"
 )
 
@@ -19,7 +20,7 @@ func (a *app) checkSwitched(path string, asBase, force bool) error {
 	}
 	if asBase && !force {
 		return fault.New(fault.Incompatible, path, "is no base now: its weights have %s", appliedText(st.Applied)).
-			WithHint("`shira switch %s --revert` brings the base back", shellQuote(path))
+			WithHint("`shira switch %s --revert` brings the base back", shellQuote(fsx.Follow(path)))
 	}
 	a.log.notice(path + " has " + appliedText(st.Applied) + ", by `shira switch`")
 	return nil

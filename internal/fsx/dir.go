@@ -85,8 +85,11 @@ func (d *AtomicDir) Commit() error {
 // keepMode gives the tree the permission bits of a directory that it replaces.
 func (d *AtomicDir) keepMode() error {
 	info, err := os.Stat(d.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
-		return nil // nothing is there, or replaceable says what is wrong
+		return err
 	}
 	return os.Chmod(d.staging, info.Mode().Perm())
 }

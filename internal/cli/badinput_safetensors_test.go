@@ -13,7 +13,7 @@ func TestBadSafetensors(t *testing.T) {
 	const lines = `inspect bad.st
 diff bad.st base
 fuse bad.st out -o new.st
-fuse base bad.st -o new.st
+fuse base bad.st -o new
 eval base --data train.jsonl --adapter bad.st
 mask compare out bad.st`
 	const offsets = `"data_offsets":[0,4]`

@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -147,6 +148,9 @@ func (o *fuseOptions) complete(cmd *cobra.Command, args []string) error {
 
 // checkFiles refuses files beside the output that would harm what is there, the output or each other.
 func (o *fuseOptions) checkFiles() error {
+	if err := o.Place(); err != nil {
+		return err
+	}
 	inputs := append([]string{o.Base}, o.tune...)
 	for _, s := range o.Adapters {
 		inputs = append(inputs, s.Path)
@@ -154,13 +158,16 @@ func (o *fuseOptions) checkFiles() error {
 	if o.report != "" && o.saveConfig != "" && filepath.Clean(o.report) == filepath.Clean(o.saveConfig) {
 		return fault.New(fault.Usage, o.report, "--report and --save-config name the same file")
 	}
+	if o.report != "" && o.config != "" && filepath.Clean(o.report) == filepath.Clean(o.config) {
+		return fault.New(fault.Usage, o.report, "--report and --config name the same file")
+	}
 	for _, path := range []string{o.report, o.saveConfig} {
 		switch {
 		case path == "":
 			continue
-		case o.Out != "" && filepath.Clean(path) == filepath.Clean(o.Out):
-			return fault.New(fault.Usage, path, "is the output: name another file")
-		case o.Out != "" && !o.DryRun && filepath.Dir(path) == filepath.Clean(o.Out):
+		case o.Makes(path):
+			return fault.New(fault.Usage, path, "is the output, or a file of it: name another file")
+		case !o.DryRun && filepath.Dir(path) == o.Out:
 			continue // in the model that is written first
 		}
 		if err := checkFile(path, o.Force, inputs...); err != nil {
@@ -235,7 +242,7 @@ func runFuse(ctx context.Context, a *app, o fuseOptions) error {
 	}
 	if o.report != "" {
 		if e := writeFuseReport(r, o.report); e != nil {
-			return e
+			return errors.Join(err, e) // a gate that was missed comes first
 		}
 	}
 	if o.asJSON {

@@ -11,7 +11,10 @@ package fuse
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -160,12 +163,16 @@ func prepare(o Options) (*job, error) {
 	if o.Rank < 0 || o.Rank > maxRank || o.Rank > 0 && !o.AdapterOnly {
 		return nil, fault.New(fault.Usage, "", "a rank of %d: want 1 to %d, for an output that is an adapter", o.Rank, maxRank)
 	}
-	if j.isDir, err = isDir(o.Base); err != nil {
+	if err := j.Place(); err != nil {
 		return nil, err
 	}
-	if err := j.placeOutput(); err != nil {
+	if j.isDir, err = isDir(o.Base, "base"); err != nil {
 		return nil, err
 	}
+	if err := j.checkOutput(); err != nil {
+		return nil, err
+	}
+	j.noteTwins()
 	if err := j.open(); err != nil {
 		j.close()
 		return nil, err
@@ -198,11 +205,9 @@ func (j *job) open() error {
 			j.Notice(notice)
 		}
 	}
-	err := cmp.Or(errs...)
-	if err != nil {
-		return err
-	}
-	if j.model, err = checkpoint.OpenModel(j.Base); err != nil {
+	var err error
+	j.model, err = checkpoint.OpenModel(j.Base)
+	if err := errors.Join(append([]error{err}, errs...)...); err != nil {
 		return err
 	}
 	j.identity = j.newIdentity()
@@ -210,6 +215,16 @@ func (j *job) open() error {
 		return cmp.Or(adapter.CheckAll(j.model, j.adapters, j.ForceBase), err) // with another base, should it be one
 	}
 	return nil
+}
+
+// noteTwins notes an adapter that is given more than once, which is rarely meant.
+func (j *job) noteTwins() {
+	for i, source := range j.Adapters {
+		same := func(other Source) bool { return sameFile(source.Path, other.Path) }
+		if j.Notice != nil && slices.ContainsFunc(j.Adapters[:i], same) {
+			j.Notice(fmt.Sprintf("%s is given more than once: its change counts each time", source.Path))
+		}
+	}
 }
 
 func (j *job) close() {

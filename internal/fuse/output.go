@@ -6,37 +6,71 @@ import (
 	"os"
 	"path/filepath"
 
+	"shira/internal/adapter"
 	"shira/internal/checkpoint"
 	"shira/internal/fault"
 	"shira/internal/fsx"
 )
 
-// isDir says whether the base is a directory.
-func isDir(path string) (bool, error) {
+// isDir says whether an input, called what in messages, is a directory.
+func isDir(path, what string) (bool, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return false, fsx.Wrap(err, path, "open the base")
+		return false, fsx.Wrap(err, path, "open the "+what)
 	}
 	return info.IsDir(), nil
 }
 
-// placeOutput decides where the output goes and refuses what would harm what is there.
-func (j *job) placeOutput() error {
-	if j.AdapterOnly {
-		if j.Out == "" {
-			adapterIsDir, err := isDir(j.Adapters[0].Path)
-			if err != nil {
-				return err
-			}
-			j.Out = DefaultOut(j.Adapters[0].Path, adapterIsDir)
+// Place sets Out to where the fusion goes. All inputs that are missing are one Environment error.
+func (o *Options) Place() error {
+	dir, err := isDir(o.Base, "base")
+	from, errs := o.Base, []error{err}
+	for i, source := range o.Adapters {
+		adapterIsDir, err := isDir(source.Path, "adapter")
+		errs = append(errs, err)
+		if i == 0 && o.AdapterOnly {
+			from, dir = source.Path, adapterIsDir
 		}
-		j.Out = filepath.Clean(j.Out)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	if o.Out == "" {
+		o.Out = DefaultOut(from, dir)
+	}
+	o.Out = filepath.Clean(o.Out)
+	return nil
+}
+
+// Makes says whether a path is that of the output, or of a file that the fusion puts into an output that is a directory. Out must
+// be placed.
+func (o *Options) Makes(path string) bool {
+	out, err := fsx.Resolve(o.Out)
+	if err != nil {
+		return false // who writes it says so
+	}
+	dir, name := filepath.Split(filepath.Clean(path))
+	if dir, err = fsx.Resolve(filepath.Join(dir, ".")); err != nil {
+		return false
+	}
+	if filepath.Join(dir, name) == out || sameFile(path, o.Out) {
+		return true
+	}
+	if dir != out {
+		return false
+	}
+	if o.AdapterOnly {
+		return name == adapter.TensorsFile || name == adapter.ConfigFile
+	}
+	_, err = os.Lstat(filepath.Join(o.Base, name)) // what is not copied is no name to give either
+	return err == nil
+}
+
+// checkOutput refuses an output that would harm what is there.
+func (j *job) checkOutput() error {
+	if j.AdapterOnly {
 		return j.checkAdapterOutput()
 	}
-	if j.Out == "" {
-		j.Out = DefaultOut(j.Base, j.isDir)
-	}
-	j.Out = filepath.Clean(j.Out)
 	if err := j.checkInputs(); err != nil {
 		return err
 	}
@@ -77,6 +111,10 @@ func (j *job) checkInputs() error {
 func (j *job) checkExisting() error {
 	info, err := os.Stat(j.Out)
 	if errors.Is(err, fs.ErrNotExist) {
+		if j.isDir && isFileName(j.Out) {
+			return fault.New(fault.Usage, j.Out, "is the name of a file, but the base is a directory, and so is the output").
+				WithHint("name a directory, or give the base as a single file")
+		}
 		return nil
 	}
 	j.exists = err == nil

@@ -55,8 +55,8 @@ func checkAll(m *checkpoint.Model, fingerprint func() (string, error), adapters 
 		where := prefix(a, adapters)
 		c.base(a, where)
 		if a.InputDependent() && !beside {
-			c.add("%sits gate depends on the input, so that it is no change of the weights", where)
-			c.suggest("`shira freeze-gate %s --model BASE --data FILE -o OUT` fixes the gate to its mean over some data", a.Path)
+			c.Add("%sits gate depends on the input, so that it is no change of the weights", where)
+			c.Suggest("`shira freeze-gate %s --model BASE --data FILE -o OUT` fixes the gate to its mean over some data", a.Path)
 		}
 		a.resolve(m, &c.problems, where)
 		for _, d := range a.Deltas {
@@ -106,39 +106,39 @@ func (c *checker) base(a *Adapter, where string) {
 	if got == want {
 		return
 	}
-	c.add("%swas trained on another base: its fingerprint is %s, this one's %s", where, fault.Quote(want), got)
+	c.Add("%swas trained on another base: its fingerprint is %s, this one's %s", where, fault.Quote(want), got)
 	digest := a.Digest()
 	for _, f := range Fusions(c.m.Files()[0].Metadata()) {
 		if f.Digest == digest {
-			c.suggest("the adapter is already fused into this base, with weight %v: give the base from before", f.Weight)
+			c.Suggest("the adapter is already fused into this base, with weight %v: give the base from before", f.Weight)
 		}
 	}
-	c.suggest("give the base that the adapter was trained on; --force applies it to this one all the same")
+	c.Suggest("give the base that the adapter was trained on; --force applies it to this one all the same")
 }
 
 // delta compares one delta, called name in messages, with the weight it is for.
 func (c *checker) delta(a *Adapter, d Delta, name string) {
 	if c.tied.has(d.Module()) {
-		c.add("%s is tied: input embedding and output head are one weight, and the adapter would change both", name)
-		c.suggest("leave the embedding and the head out of target_modules")
+		c.Add("%s is tied: input embedding and output head are one weight, and the adapter would change both", name)
+		c.Suggest("leave the embedding and the head out of target_modules")
 		return
 	}
 	t, ok := c.m.Lookup(WeightName(d))
 	if !ok {
-		c.add("%s: the base has no such weight", name)
+		c.Add("%s: the base has no such weight", name)
 		if similar := c.similar(d.Module()); similar != "" {
-			c.suggest("the base has %s instead", fault.Quote(similar))
+			c.Suggest("the base has %s instead", fault.Quote(similar))
 		}
 		return
 	}
 	switch {
 	case !t.DType.IsFloat():
-		c.add("%s: the base's weight is %s: want F64, F32, F16 or BF16", name, t.DType)
+		c.Add("%s: the base's weight is %s: want F64, F32, F16 or BF16", name, t.DType)
 	case len(t.Shape) != 2:
-		c.add("%s: the base's weight has shape %v: want (out, in)", name, t.Shape)
+		c.Add("%s: the base's weight has shape %v: want (out, in)", name, t.Shape)
 	default:
 		if msg := d.fit(t.Shape[0], t.Shape[1], &a.Config); msg != "" {
-			c.add("%s %s", name, msg)
+			c.Add("%s %s", name, msg)
 		}
 	}
 }
@@ -146,7 +146,7 @@ func (c *checker) delta(a *Adapter, d Delta, name string) {
 // similar returns a module of the base that differs from module only by what stands before it, such as "model.", and ""
 // when there is none or more than one. It searches only for problems that will be spelled out.
 func (c *checker) similar(module string) string {
-	if c.hint != "" || c.n > maxProblems {
+	if c.Hinted() || c.Full() {
 		return ""
 	}
 	found := ""

@@ -119,7 +119,7 @@ func splitDiffusers(name string) (module string, part role, ok bool) {
 	if !ok {
 		return "", 0, false
 	}
-	head, last := module[:max(0, strings.LastIndexByte(module, '.'))], lastElement(module)
+	head, last := module[:max(0, strings.LastIndexByte(module, '.'))], ShortName(module)
 	if strings.HasSuffix(head, ".self_attn") && textNames[last] != "" {
 		return head + "." + textNames[last], part, true
 	}
@@ -204,7 +204,7 @@ func (f *foreign) read(a *Adapter) (*Adapter, error) {
 		module, part, ok := f.layout.split(t.Name)
 		switch {
 		case !ok:
-			p.add("%s is no tensor of a LoRA adapter of %s", fault.Quote(t.Name), f.layout.name)
+			p.Add("%s is no tensor of a LoRA adapter of %s", fault.Quote(t.Name), f.layout.name)
 			continue
 		case part == extra:
 			a.Extras = append(a.Extras, t.Name)
@@ -213,7 +213,7 @@ func (f *foreign) read(a *Adapter) (*Adapter, error) {
 			modules[module] = parts{}
 		}
 		if _, twice := modules[module][part]; twice {
-			p.add("%s is there under two names", fault.Quote(module))
+			p.Add("%s is there under two names", fault.Quote(module))
 		}
 		modules[module][part] = t
 		if part == magnitude {
@@ -221,10 +221,10 @@ func (f *foreign) read(a *Adapter) (*Adapter, error) {
 		}
 	}
 	if len(modules) == 0 {
-		p.add("it holds no tensors of a LoRA adapter of %s", f.layout.name)
+		p.Add("it holds no tensors of a LoRA adapter of %s", f.layout.name)
 	}
 	if directed && a.Config.Method != "dora" {
-		p.add("the configuration says DoRA, but there are no magnitudes")
+		p.Add("the configuration says DoRA, but there are no magnitudes")
 	}
 	for _, module := range slices.Sorted(maps.Keys(modules)) {
 		if l := f.delta(module, modules[module], a.Config.Method == "dora", &p); l != nil {
@@ -243,7 +243,7 @@ func (f *foreign) read(a *Adapter) (*Adapter, error) {
 func (f *foreign) delta(module string, t parts, dora bool, p *problems) *LowRank {
 	name, transposed := fault.Quote(module), f.layout.transposed
 	a, b := t[factorA], t[factorB]
-	if transposed && slices.Contains(embeddingNames, lastElement(module)) { // a row of the embedding is one of A·B
+	if transposed && slices.Contains(embeddingNames, ShortName(module)) { // a row of the embedding is one of A·B
 		a, b, transposed = b, a, false
 	}
 	if !lowRankPair(module, a, b, transposed, p) {
@@ -264,10 +264,10 @@ func (f *foreign) delta(module string, t parts, dora bool, p *problems) *LowRank
 		p.addErr(name, err)
 		return nil
 	case directed != dora:
-		p.add("%s: has no magnitude, which other modules have", name)
+		p.Add("%s: has no magnitude, which other modules have", name)
 		return nil
 	case directed && (m.Len() != l.Out || len(m.Shape) == 0 || m.Shape[0] != l.Out):
-		p.add("%s: the shape of its magnitude is %v: want (%d), one for each row", name, m.Shape, l.Out)
+		p.Add("%s: the shape of its magnitude is %v: want (%d), one for each row", name, m.Shape, l.Out)
 		return nil
 	}
 	if !l.fill(a, b, m, transposed, p) {

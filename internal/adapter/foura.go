@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -53,8 +54,14 @@ const (
 	GateFrozen = "frozen"
 )
 
+// Gates are the values of Config.Gate.
+var Gates = []string{GateNone, GateSoft, GateHard, GateFrozen}
+
 // bases are the transforms by name.
 var bases = map[string]kernel.Basis{TransformNone: kernel.Plain, TransformDCT: kernel.Cosine, TransformDFT: kernel.Fourier}
+
+// Transforms returns the values of Config.Transform, sorted.
+func Transforms() []string { return slices.Sorted(maps.Keys(bases)) }
 
 // BasisOf returns the basis that a transform's name stands for.
 func BasisOf(transform string) kernel.Basis { return bases[transform] }
@@ -282,10 +289,10 @@ func readFouRA(module string, parts map[string]checkpoint.Tensor, c *Config, kno
 		t, ok := parts[part.suffix]
 		switch {
 		case !ok:
-			p.add("%s: has no %s", name, part.suffix)
+			p.Add("%s: has no %s", name, part.suffix)
 			return nil
 		case !slices.Equal(t.Shape, part.shape):
-			p.add("%s: the shape of %s is %v, by the configuration it is %v", name, part.suffix, t.Shape, part.shape)
+			p.Add("%s: the shape of %s is %v, by the configuration it is %v", name, part.suffix, t.Shape, part.shape)
 			return nil
 		}
 		if *part.values, err = t.Float32s(nil); err != nil {
@@ -295,7 +302,7 @@ func readFouRA(module string, parts map[string]checkpoint.Tensor, c *Config, kno
 	}
 	for suffix := range parts {
 		if !slices.ContainsFunc(wanted, func(p part) bool { return p.suffix == suffix }) {
-			p.add("%s: has %s, which gate %s does not have", name, suffix, fault.Quote(c.Gate))
+			p.Add("%s: has %s, which gate %s does not have", name, suffix, fault.Quote(c.Gate))
 			return nil
 		}
 	}
@@ -343,10 +350,10 @@ func decodeFouRA(o object, c *Config) error {
 func checkFouRA(c *Config) error {
 	var wrong []string
 	if _, ok := bases[c.Transform]; !ok {
-		wrong = append(wrong, fmt.Sprintf("transform is %s: want none, dct or dft", fault.Quote(c.Transform)))
+		wrong = append(wrong, fmt.Sprintf("transform is %s: want %s", fault.Quote(c.Transform), strings.Join(Transforms(), ", ")))
 	}
-	if gates := []string{GateNone, GateSoft, GateHard, GateFrozen}; !slices.Contains(gates, c.Gate) {
-		wrong = append(wrong, fmt.Sprintf("gate is %s: want %s", fault.Quote(c.Gate), strings.Join(gates, ", ")))
+	if !slices.Contains(Gates, c.Gate) {
+		wrong = append(wrong, fmt.Sprintf("gate is %s: want %s", fault.Quote(c.Gate), strings.Join(Gates, ", ")))
 	}
 	if t := c.GateTemperature; !(t >= 0 && t <= math.MaxFloat32) {
 		wrong = append(wrong, fmt.Sprintf("gate_temperature is %v", t))
@@ -373,7 +380,7 @@ func differFouRA(file *Config, a *Adapter, p *problems) {
 	differLoRA(file, a, p)
 	c := &a.Config
 	if file.Transform != c.Transform || file.Gate != c.Gate || file.GateTemperature != c.GateTemperature {
-		p.add("transform, gate and gate_temperature are %s, %s and %v, but by the safetensors file they are %s, %s and %v",
+		p.Add("transform, gate and gate_temperature are %s, %s and %v, but by the safetensors file they are %s, %s and %v",
 			fault.Quote(file.Transform), fault.Quote(file.Gate), file.GateTemperature, fault.Quote(c.Transform), fault.Quote(c.Gate), c.GateTemperature)
 	}
 }

@@ -208,7 +208,7 @@ func (m *Method) readAll(tensors []checkpoint.Tensor, c *Config, known shapes, p
 			suffix = wholeWeight
 		}
 		if !ok {
-			p.add("%s is no tensor of a %s adapter", fault.Quote(t.Name), m.Name)
+			p.Add("%s is no tensor of a %s adapter", fault.Quote(t.Name), m.Name)
 			continue
 		}
 		if parts[module] == nil {
@@ -217,7 +217,7 @@ func (m *Method) readAll(tensors []checkpoint.Tensor, c *Config, known shapes, p
 		parts[module][suffix] = t
 	}
 	if len(parts) == 0 {
-		p.add("it holds no tensors of a %s adapter", m.Name)
+		p.Add("it holds no tensors of a %s adapter", m.Name)
 	}
 	modules := make([]string, 0, len(parts))
 	for module := range parts {
@@ -228,13 +228,13 @@ func (m *Method) readAll(tensors []checkpoint.Tensor, c *Config, known shapes, p
 	for _, module := range modules {
 		whole, isWhole := parts[module][wholeWeight]
 		if _, ok := known[module]; !ok && len(known) > 0 && !isWhole {
-			p.add("%s: the file's configuration does not say its shape", fault.Quote(module))
+			p.Add("%s: the file's configuration does not say its shape", fault.Quote(module))
 			continue
 		}
 		var d Delta
 		if isWhole {
 			if d = readWhole(module, whole, p); len(parts[module]) > 1 {
-				p.add("%s: was trained whole, but has tensors of a %s adapter too", fault.Quote(module), m.Name)
+				p.Add("%s: was trained whole, but has tensors of a %s adapter too", fault.Quote(module), m.Name)
 			}
 		} else {
 			d = m.read(module, parts[module], c, known, p)
@@ -247,7 +247,7 @@ func (m *Method) readAll(tensors []checkpoint.Tensor, c *Config, known shapes, p
 		}
 	}
 	for _, module := range known.without(parts) {
-		p.add("%s: the file's configuration has its shape, but there are no tensors", fault.Quote(module))
+		p.Add("%s: the file's configuration has its shape, but there are no tensors", fault.Quote(module))
 	}
 	return deltas
 }

@@ -42,14 +42,14 @@ func readLowRank(module string, parts map[string]checkpoint.Tensor, c *Config, k
 	size, isKnown := known[module]
 	switch {
 	case l.R != r:
-		p.add("%s: the rank of its tensors is %d, but by the configuration it is %d", name, l.R, r)
+		p.Add("%s: the rank of its tensors is %d, but by the configuration it is %d", name, l.R, r)
 	case isKnown && size != [2]int{l.Out, l.In}:
-		p.add("%s: its tensors are for a weight of shape (%d, %d), but by the configuration it is (%d, %d)",
+		p.Add("%s: its tensors are for a weight of shape (%d, %d), but by the configuration it is (%d, %d)",
 			name, l.Out, l.In, size[0], size[1])
 	case directed != (c.Method == "dora"):
-		p.add("%s: has no %s, which DoRA needs", name, lowRankMagnitude)
+		p.Add("%s: has no %s, which DoRA needs", name, lowRankMagnitude)
 	case directed && !slices.Equal(magnitude.Shape, []int{l.Out}):
-		p.add("%s: the shape of %s is %v, want (%d)", name, lowRankMagnitude, magnitude.Shape, l.Out)
+		p.Add("%s: the shape of %s is %v, want (%d)", name, lowRankMagnitude, magnitude.Shape, l.Out)
 	default:
 		l.Alpha, l.Scale = alpha, c.Scale(r, alpha)
 		if l.fill(a, b, magnitude, false, p) {
@@ -69,17 +69,17 @@ func lowRankPair(module string, a, b checkpoint.Tensor, transposed bool, p *prob
 	}
 	switch {
 	case a.Name == "" && b.Name == "":
-		p.add("%s: has neither A nor B", name)
+		p.Add("%s: has neither A nor B", name)
 	case a.Name == "":
-		p.add("%s: has B but no A", name)
+		p.Add("%s: has B but no A", name)
 	case b.Name == "":
-		p.add("%s: has A but no B", name)
+		p.Add("%s: has A but no B", name)
 	case len(a.Shape) == 4 || len(b.Shape) == 4:
-		p.add("%s: is a convolution, A and B having shapes %v and %v: only linear layers are supported", name, a.Shape, b.Shape)
+		p.Add("%s: is a convolution, A and B having shapes %v and %v: only linear layers are supported", name, a.Shape, b.Shape)
 	case len(a.Shape) != 2 || len(b.Shape) != 2 || a.Shape[rankA] != b.Shape[rankB]:
-		p.add("%s: the shapes of A and B are %v and %v, want %s", name, a.Shape, b.Shape, want)
+		p.Add("%s: the shapes of A and B are %v and %v, want %s", name, a.Shape, b.Shape, want)
 	case a.Len() == 0 || b.Len() == 0:
-		p.add("%s: the shapes of A and B are %v and %v: a dimension is 0", name, a.Shape, b.Shape)
+		p.Add("%s: the shapes of A and B are %v and %v: a dimension is 0", name, a.Shape, b.Shape)
 	default:
 		return true
 	}
@@ -175,12 +175,12 @@ func decodeLoRA(o object, c *Config) error {
 	var p problems
 	for _, r := range refusedLoRA {
 		if o.set(r.key) {
-			p.add("%s: %s", r.key, r.why)
+			p.Add("%s: %s", r.key, r.why)
 		}
 	}
 	if name, ok := init.(string); ok && slices.ContainsFunc(baseChangingInits, func(s string) bool { return hasFold(name, s) }) {
-		p.add("init_lora_weights is %s: the adapter fits a base that PEFT has changed", fault.Quote(name))
-		p.suggest("convert it to a plain LoRA with PEFT: save_pretrained(…, path_initial_model_for_weight_conversion=…)")
+		p.Add("init_lora_weights is %s: the adapter fits a base that PEFT has changed", fault.Quote(name))
+		p.Suggest("convert it to a plain LoRA with PEFT: save_pretrained(…, path_initial_model_for_weight_conversion=…)")
 	}
 	if err := p.err("", "not supported"); err != nil {
 		return err
@@ -231,19 +231,19 @@ func encodeLoRA(a *Adapter, keys map[string]any) {
 func differLoRA(file *Config, a *Adapter, p *problems) {
 	c := &a.Config
 	if file.Method != c.Method || file.UseRSLoRA != c.UseRSLoRA {
-		p.add("use_dora and use_rslora make it %s, but by the safetensors file it is %s", file.kind(), c.kind())
+		p.Add("use_dora and use_rslora make it %s, but by the safetensors file it is %s", file.kind(), c.kind())
 	}
 	if file.R != c.R {
-		p.add("r is %d, but by the safetensors file it is %d", file.R, c.R)
+		p.Add("r is %d, but by the safetensors file it is %d", file.R, c.R)
 	}
 	if file.Alpha != c.Alpha {
-		p.add("lora_alpha is %v, but by the safetensors file it is %v", file.Alpha, c.Alpha)
+		p.Add("lora_alpha is %v, but by the safetensors file it is %v", file.Alpha, c.Alpha)
 	}
 	if !slices.Equal(file.RankPattern, c.RankPattern) {
-		p.add("rank_pattern is another than in the safetensors file")
+		p.Add("rank_pattern is another than in the safetensors file")
 	}
 	if !slices.Equal(file.AlphaPattern, c.AlphaPattern) {
-		p.add("alpha_pattern is another than in the safetensors file")
+		p.Add("alpha_pattern is another than in the safetensors file")
 	}
 }
 

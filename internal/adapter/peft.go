@@ -87,15 +87,15 @@ func (o object) targets(err *error) []string {
 // disagreements says in which points adapter_config.json contradicts the configuration inside the safetensors file.
 func (c *peftConfig) disagreements(a *Adapter, m *Method, p *problems) {
 	if c.Type != m.PEFTType {
-		p.add("peft_type is %s, but the safetensors file says method %s", fault.Quote(c.Type), fault.Quote(m.Name))
+		p.Add("peft_type is %s, but the safetensors file says method %s", fault.Quote(c.Type), fault.Quote(m.Name))
 		return
 	}
 	m.dialect.differ(&c.Config, a, p)
 	if want := a.Config.TargetModules; c.TargetModules != nil && !sameSet(c.TargetModules, want) {
-		p.add("target_modules are %.200q, but in the safetensors file %.200q", c.TargetModules, want)
+		p.Add("target_modules are %.200q, but in the safetensors file %.200q", c.TargetModules, want)
 	}
 	if want := a.Config.ModulesToSave; !sameSet(c.ModulesToSave, want) {
-		p.add("modules_to_save are %.200q, but in the safetensors file %.200q", c.ModulesToSave, want)
+		p.Add("modules_to_save are %.200q, but in the safetensors file %.200q", c.ModulesToSave, want)
 	}
 }
 

@@ -1,28 +1,11 @@
 package adapter
 
-import (
-	"fmt"
-	"strings"
+import "shira/internal/fault"
 
-	"shira/internal/fault"
-)
-
-// maxProblems bounds how many problems one error spells out; the others are counted.
-const maxProblems = 8
-
-// problems collects everything that is wrong, so that one error can say it all.
+// problems are those of an adapter, and why the search for them could not go on, e.g. a read error.
 type problems struct {
-	list []string
-	n    int
-	hint string // of the first problem that has one
-
-	failed error // why the search itself could not go on, e.g. a read error
-}
-
-func (p *problems) add(format string, args ...any) {
-	if p.n++; p.n <= maxProblems {
-		p.list = append(p.list, fmt.Sprintf(format, args...))
-	}
+	fault.Problems
+	failed error
 }
 
 // addErr adds an error about a thing of the given name. One of the environment is no problem of the adapter's and ends up
@@ -32,26 +15,13 @@ func (p *problems) addErr(name string, err error) {
 		p.failed = err
 		return
 	}
-	p.add("%s: %v", name, err)
-}
-
-// suggest sets the hint unless there is one.
-func (p *problems) suggest(format string, args ...any) {
-	if p.hint == "" {
-		p.hint = fmt.Sprintf(format, args...)
-	}
+	p.Add("%s: %v", name, err)
 }
 
 // err returns nil when there was no problem, and otherwise one Incompatible error about path that says them all.
 func (p *problems) err(path, summary string) error {
-	if p.failed != nil || p.n == 0 {
+	if p.failed != nil {
 		return p.failed
 	}
-	msg := strings.Join(p.list, "; ")
-	if more := p.n - len(p.list); more > 0 {
-		msg += fmt.Sprintf("; and %d more", more)
-	}
-	e := fault.New(fault.Incompatible, path, "%s: %s", summary, msg)
-	e.Hint = p.hint
-	return e
+	return p.Err(fault.Incompatible, path, summary)
 }

@@ -16,11 +16,11 @@ func (a *Adapter) resolve(m *checkpoint.Model, p *problems, where string) {
 		return
 	}
 	if len(a.Extras) > 0 {
-		p.add("%sholds %d tensors that change no weight, such as %s: trained tokens are not supported",
+		p.Add("%sholds %d tensors that change no weight, such as %s: trained tokens are not supported",
 			where, len(a.Extras), fault.Quote(a.Extras[0]))
 	}
 	if a.layout.numbered {
-		p.add("%snumbers the modules that it changes instead of naming them, which is not supported", where)
+		p.Add("%snumbers the modules that it changes instead of naming them, which is not supported", where)
 		return
 	}
 	r := newResolver(m)
@@ -29,7 +29,7 @@ func (a *Adapter) resolve(m *checkpoint.Model, p *problems, where string) {
 		l := d.(*LowRank)
 		name := r.find(l.Name)
 		if first, twice := owner[name]; twice {
-			p.add("%s%s and %s are both for the base's %s", where, fault.Quote(first), fault.Quote(l.Name), fault.Quote(name))
+			p.Add("%s%s and %s are both for the base's %s", where, fault.Quote(first), fault.Quote(l.Name), fault.Quote(name))
 			continue
 		}
 		owner[name], l.Name = l.Name, name

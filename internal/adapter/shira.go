@@ -41,7 +41,7 @@ func readShiraDora(module string, parts map[string]checkpoint.Tensor, _ *Config,
 	d := &ShiraDora{S: s}
 	t, ok := parts[sparseMagnitude]
 	if !ok || len(t.Shape) != 1 {
-		p.add("%s: has no %s of shape (out)", fault.Quote(module), sparseMagnitude)
+		p.Add("%s: has no %s of shape (out)", fault.Quote(module), sparseMagnitude)
 		return nil
 	}
 	var err error
@@ -64,25 +64,25 @@ func readEntries(module string, parts map[string]checkpoint.Tensor, known shapes
 	size, isKnown := known[module]
 	switch {
 	case !hasValues:
-		p.add("%s: has no %s", name, sparseValues)
+		p.Add("%s: has no %s", name, sparseValues)
 		return nil
 	case !hasIndices && !isCompact:
-		p.add("%s: has %s but no %s", name, sparseValues, sparseIndices)
+		p.Add("%s: has %s but no %s", name, sparseValues, sparseIndices)
 		return nil
 	case hasIndices && isCompact:
-		p.add("%s: has both %s and %s", name, sparseIndices, sparseGaps)
+		p.Add("%s: has both %s and %s", name, sparseIndices, sparseGaps)
 		return nil
 	case len(values.Shape) != 1 || values.Shape[0] == 0:
-		p.add("%s: the shape of %s is %v, want (K) with K > 0", name, sparseValues, values.Shape)
+		p.Add("%s: the shape of %s is %v, want (K) with K > 0", name, sparseValues, values.Shape)
 		return nil
 	case hasIndices && (len(indices.Shape) != 2 || indices.Shape[0] != 2 || indices.Shape[1] != values.Shape[0]):
-		p.add("%s: the shape of %s is %v, want (2, %d) for as many values", name, sparseIndices, indices.Shape, values.Shape[0])
+		p.Add("%s: the shape of %s is %v, want (2, %d) for as many values", name, sparseIndices, indices.Shape, values.Shape[0])
 		return nil
 	case isCompact && (gaps.DType != checkpoint.U8 || len(gaps.Shape) != 1):
-		p.add("%s: %s is %s of shape %v, want bytes", name, sparseGaps, gaps.DType, gaps.Shape)
+		p.Add("%s: %s is %s of shape %v, want bytes", name, sparseGaps, gaps.DType, gaps.Shape)
 		return nil
 	case isCompact && !isKnown:
-		p.add("%s: %s are of no use without the weight's shape, which the configuration does not say", name, sparseGaps)
+		p.Add("%s: %s are of no use without the weight's shape, which the configuration does not say", name, sparseGaps)
 		return nil
 	}
 	s := &Sparse{Name: module, Out: size[0], In: size[1]}

@@ -53,10 +53,10 @@ func encodeSHiRA(a *Adapter, keys map[string]any) {
 
 func differSHiRA(file *Config, a *Adapter, p *problems) {
 	if want := peftRank(a); file.R != want {
-		p.add("r is %d, but by the safetensors file it is %d", file.R, want)
+		p.Add("r is %d, but by the safetensors file it is %d", file.R, want)
 	}
 	if got, want := peftMask(file.Mask), peftMask(a.Config.Mask); got != want {
-		p.add("mask_type is %s, but by the safetensors file it is %s", fault.Quote(got), fault.Quote(want))
+		p.Add("mask_type is %s, but by the safetensors file it is %s", fault.Quote(got), fault.Quote(want))
 	}
 }
 

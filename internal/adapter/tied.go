@@ -36,8 +36,8 @@ func tiedWeights(m *checkpoint.Model) tied {
 	embedding, head := false, false
 	for _, name := range m.Names() {
 		module := strings.TrimSuffix(name, weightSuffix)
-		embedding = embedding || slices.Contains(embeddingNames, lastElement(module))
-		head = head || slices.Contains(headNames, lastElement(module))
+		embedding = embedding || slices.Contains(embeddingNames, ShortName(module))
+		head = head || slices.Contains(headNames, ShortName(module))
 	}
 	return tied(embedding && !head)
 }
@@ -48,8 +48,9 @@ func Tied(m *checkpoint.Model) func(module string) bool { return tiedWeights(m).
 
 // has reports whether module is one of two names for one weight.
 func (t tied) has(module string) bool {
-	last := lastElement(module)
+	last := ShortName(module)
 	return bool(t) && (slices.Contains(embeddingNames, last) || slices.Contains(headNames, last))
 }
 
-func lastElement(module string) string { return module[strings.LastIndexByte(module, '.')+1:] }
+// ShortName returns the last element of a module's name, e.g. "q_proj".
+func ShortName(module string) string { return module[strings.LastIndexByte(module, '.')+1:] }

@@ -65,7 +65,7 @@ func (c *Config) whole(name string) (module string, ok bool) {
 	if !ok || c.saves(module) {
 		return module, ok
 	}
-	if last := lastElement(module); slices.Contains(embeddingNames, last) || slices.Contains(headNames, last) {
+	if last := ShortName(module); slices.Contains(embeddingNames, last) || slices.Contains(headNames, last) {
 		c.ModulesToSave = append(c.ModulesToSave, module)
 		return module, true
 	}
@@ -93,7 +93,7 @@ func (w *Whole) tensors(f Form) []checkpoint.Entry {
 // readWhole reads a weight that was trained whole.
 func readWhole(module string, t checkpoint.Tensor, p *problems) Delta {
 	if len(t.Shape) != 2 {
-		p.add("%s: was trained whole and has shape %v: only weights of shape (out, in) are supported", fault.Quote(module), t.Shape)
+		p.Add("%s: was trained whole and has shape %v: only weights of shape (out, in) are supported", fault.Quote(module), t.Shape)
 		return nil
 	}
 	w := &Whole{Name: module, Out: t.Shape[0], In: t.Shape[1]}

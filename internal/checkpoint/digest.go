@@ -150,15 +150,15 @@ func (m *Model) FingerprintOf(names []string) (string, error) { return m.fingerp
 func (m *Model) fingerprint(names []string, over overFunc) (string, error) {
 	names = slices.Compact(slices.Sorted(slices.Values(names)))
 	tensors := make([]Tensor, 0, len(names))
-	var missing problems
+	var missing fault.Problems
 	for _, name := range names {
 		t, ok := m.Lookup(name)
 		if !ok {
-			missing.addf("the model has no tensor %s", fault.Quote(name))
+			missing.Add("the model has no tensor %s", fault.Quote(name))
 		}
 		tensors = append(tensors, t)
 	}
-	if err := missing.err(fault.Incompatible, m.dir); err != nil {
+	if err := missing.Err(fault.Incompatible, m.dir, ""); err != nil {
 		return "", err
 	}
 	list, err := digests(tensors, over)

@@ -133,13 +133,13 @@ func (d *modelDir) openShards() ([]*File, error) {
 		return nil, malformed(path, b, "%v", err)
 	}
 	names := slices.Compact(slices.Sorted(maps.Values(weights)))
-	var missing problems
+	var missing fault.Problems
 	for _, name := range names {
 		if !d.has(name) {
-			missing.addf("shard %s is missing", fault.Quote(name))
+			missing.Add("shard %s is missing", fault.Quote(name))
 		}
 	}
-	if err := missing.err(fault.Malformed, path); err != nil {
+	if err := missing.Err(fault.Malformed, path, ""); err != nil {
 		return nil, err
 	}
 	files, err := d.openFiles(names)
@@ -181,11 +181,11 @@ func (d *modelDir) checkStray(files []*File) error {
 	for _, f := range files {
 		known[filepath.Base(f.path)] = true
 	}
-	var stray problems
+	var stray fault.Problems
 	for _, name := range d.shardFiles() {
 		if !known[name] {
-			stray.addf("shard %s does not belong to the model", fault.Quote(name))
+			stray.Add("shard %s does not belong to the model", fault.Quote(name))
 		}
 	}
-	return stray.err(fault.Malformed, d.path)
+	return stray.Err(fault.Malformed, d.path, "")
 }

@@ -85,10 +85,10 @@ func validShard(name string) bool {
 // checkShards checks that the shards hold exactly the tensors that the index promises, each in its shard. shards is
 // keyed by name.
 func checkShards(path string, weights map[string]string, shards map[string]*File) error {
-	var bad problems
+	var bad fault.Problems
 	for _, name := range slices.Sorted(maps.Keys(weights)) {
 		if _, ok := shards[weights[name]].Lookup(name); !ok {
-			bad.addf("tensor %s is not in its shard %s", fault.Quote(name), fault.Quote(weights[name]))
+			bad.Add("tensor %s is not in its shard %s", fault.Quote(name), fault.Quote(weights[name]))
 		}
 	}
 	for _, shard := range slices.Sorted(maps.Keys(shards)) {
@@ -96,13 +96,13 @@ func checkShards(path string, weights map[string]string, shards map[string]*File
 			switch weights[t.Name] {
 			case shard:
 			case "":
-				bad.addf("tensor %s of shard %s is not listed", fault.Quote(t.Name), fault.Quote(shard))
+				bad.Add("tensor %s of shard %s is not listed", fault.Quote(t.Name), fault.Quote(shard))
 			default:
-				bad.addf("tensor %s is also in shard %s", fault.Quote(t.Name), fault.Quote(shard))
+				bad.Add("tensor %s is also in shard %s", fault.Quote(t.Name), fault.Quote(shard))
 			}
 		}
 	}
-	return bad.err(fault.Malformed, path)
+	return bad.Err(fault.Malformed, path, "")
 }
 
 // WriteIndex writes a model.safetensors.index.json durably. weights maps each tensor's name to the name of its shard;

@@ -192,7 +192,7 @@ func TestOpenModelRefuses(t *testing.T) {
 			text: `tensor "a" is also in shard "` + shard2 + `"`},
 		{name: "tensor that is not listed", build: func(l layout) { l.sharded(); l.weights(shard2, "c", "d") }, at: IndexFile,
 			text: `tensor "d" of shard "` + shard2 + `" is not listed`},
-		{name: "many problems", build: func(l layout) { l.sharded(); l.weights(shard2, "c", "d", "e", "f", "g", "h", "i") }, at: IndexFile,
+		{name: "many problems", build: func(l layout) { l.sharded(); l.weights(shard2, "c", "d", "e", "f", "g", "h", "i", "j", "k", "l") }, at: IndexFile,
 			text: "; and 1 more"},
 		{name: "stray shard", build: func(l layout) { l.sharded(); l.weights("model-00003-of-00003.safetensors", "d") },
 			text: `shard "model-00003-of-00003.safetensors" does not belong to the model`},

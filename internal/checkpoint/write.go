@@ -174,29 +174,29 @@ func encodeHeader(path string, tensors []Entry, metadata map[string]string) ([]b
 
 // checkEntries finds what [Open] would refuse.
 func checkEntries(path string, tensors []Entry, metadata map[string]string) error {
-	var bad problems
+	var bad fault.Problems
 	seen := make(map[string]bool, len(tensors))
 	for _, t := range tensors {
 		name := fault.Quote(t.Name)
 		_, ok := byteSize(t.DType, t.Shape)
 		switch {
 		case !utf8.ValidString(t.Name) || checkName(t.Name) != nil || t.Name == metadataKey:
-			bad.addf("tensor %s: invalid name", name)
+			bad.Add("tensor %s: invalid name", name)
 		case seen[t.Name]:
-			bad.addf("tensor %s twice", name)
+			bad.Add("tensor %s twice", name)
 		case !t.DType.valid():
-			bad.addf("tensor %s: no type", name)
+			bad.Add("tensor %s: no type", name)
 		case !ok || len(t.Shape) > maxRank:
-			bad.addf("tensor %s: invalid shape %v", name, t.Shape)
+			bad.Add("tensor %s: invalid shape %v", name, t.Shape)
 		}
 		seen[t.Name] = true
 	}
 	for key, value := range metadata {
 		if !utf8.ValidString(key) || !utf8.ValidString(value) {
-			bad.addf("metadata %s: not UTF-8", fault.Quote(key))
+			bad.Add("metadata %s: not UTF-8", fault.Quote(key))
 		}
 	}
-	return bad.err(fault.Internal, path)
+	return bad.Err(fault.Internal, path, "")
 }
 
 // appendJSON appends s, valid UTF-8, as a JSON string, without the escapes that are only for HTML.

@@ -62,7 +62,7 @@ func (t *Tensor) compareDeltas(ctx context.Context, a, b adapter.Delta, base *ch
 	}
 	var total difference
 	for first := 0; first < out; first += n {
-		if err := interrupted(ctx, ""); err != nil {
+		if err := fault.Canceled(ctx, "", "not compared"); err != nil {
 			return err
 		}
 		d, err := rows.difference(a, b, first, min(n, out-first), in)

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"shira/internal/checkpoint"
+	"shira/internal/fault"
 )
 
 // blockElements is how many elements are compared at a time, a thread.
@@ -195,7 +196,7 @@ func blocks(ctx context.Context, a, b checkpoint.Tensor, f func(p *pair, i int) 
 		group.Go(func() {
 			p := pair{a: a, b: b}
 			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				err := interrupted(ctx, a.Path())
+				err := fault.Canceled(ctx, a.Path(), "not compared")
 				if err == nil {
 					err = f(&p, i)
 				}

@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"shira/internal/checkpoint"
-	"shira/internal/fault"
 )
 
 // Status says how the tensors of one name differ.
@@ -135,16 +134,4 @@ func finite(v float64) *float64 {
 		return nil
 	}
 	return &v
-}
-
-// interrupted returns the error of a canceled context, nil while it is not.
-func interrupted(ctx context.Context, path string) error {
-	if ctx.Err() == nil {
-		return nil
-	}
-	cause := context.Cause(ctx)
-	if fault.KindOf(cause) != fault.Internal {
-		return cause
-	}
-	return fault.Wrap(fault.Interrupted, path, cause, "not compared")
 }

@@ -54,7 +54,7 @@ type rows struct {
 
 // read reads rows [first, first+n) of both models. A difference that is not finite is a Numerical error.
 func (d *difference) read(first, n int) (*rows, error) {
-	if err := interrupted(d.ctx, d.tuned.Path()); err != nil {
+	if err := fault.Canceled(d.ctx, d.tuned.Path(), "nothing written"); err != nil {
 		return nil, err
 	}
 	in, dtype := d.base.Shape[1], d.base.DType

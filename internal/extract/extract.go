@@ -130,25 +130,26 @@ type pair struct{ base, tuned checkpoint.Tensor }
 // match pairs the tensors, in the order of the base's data.
 func match(base, tuned *checkpoint.Model, path string) ([]pair, error) {
 	var pairs []pair
-	var bad problems
+	var bad fault.Problems
 	for _, b := range base.Tensors() {
 		t, ok := tuned.Lookup(b.Name)
 		switch {
 		case !ok:
-			bad.add("%s is missing", fault.Quote(b.Name))
+			bad.Add("%s is missing", fault.Quote(b.Name))
 		case !slices.Equal(b.Shape, t.Shape):
-			bad.add("%s has shape %v, but in the base %v", fault.Quote(b.Name), t.Shape, b.Shape)
+			bad.Add("%s has shape %v, but in the base %v", fault.Quote(b.Name), t.Shape, b.Shape)
 		case b.DType != t.DType:
-			bad.add("%s is %s, but in the base %s", fault.Quote(b.Name), t.DType, b.DType)
+			bad.Add("%s is %s, but in the base %s", fault.Quote(b.Name), t.DType, b.DType)
 		}
 		pairs = append(pairs, pair{b, t})
 	}
 	for _, name := range tuned.Names() {
 		if _, ok := base.Lookup(name); !ok {
-			bad.add("%s is not in the base", fault.Quote(name))
+			bad.Add("%s is not in the base", fault.Quote(name))
 		}
 	}
-	return pairs, bad.err(path)
+	bad.Suggest("both must be checkpoints of one architecture, in the same types")
+	return pairs, bad.Err(fault.Incompatible, path, "is no tuned form of the base")
 }
 
 // adapter makes the adapter of what was found.

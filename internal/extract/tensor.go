@@ -58,7 +58,7 @@ func (e *extractor) same(p pair) (bool, error) {
 	const step = 1 << 20
 	x, y := make([]byte, min(step, p.base.Size())), make([]byte, min(step, p.base.Size()))
 	for off := int64(0); off < p.base.Size(); off += step {
-		if err := interrupted(e.ctx, e.Tuned); err != nil {
+		if err := fault.Canceled(e.ctx, e.Tuned, "nothing written"); err != nil {
 			return false, err
 		}
 		n := min(step, p.base.Size()-off)
@@ -170,16 +170,4 @@ func relative(rest, all float64) float64 {
 		return 0
 	}
 	return root(rest / all)
-}
-
-// interrupted returns the error of a canceled context, nil while it is not.
-func interrupted(ctx context.Context, path string) error {
-	if ctx.Err() == nil {
-		return nil
-	}
-	cause := context.Cause(ctx)
-	if fault.KindOf(cause) != fault.Internal {
-		return cause
-	}
-	return fault.Wrap(fault.Interrupted, path, cause, "nothing written")
 }

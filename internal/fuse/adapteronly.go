@@ -58,7 +58,7 @@ func (j *job) adapter(ctx context.Context) (*adapter.Adapter, *AdapterResult, er
 	squares, rest := 0.0, 0.0
 	form := j.form()
 	for _, t := range j.tensors {
-		if err := interrupted(ctx, j.Out); err != nil {
+		if err := fault.Canceled(ctx, j.Out, "not written"); err != nil {
 			return nil, nil, err
 		}
 		if len(t.Terms) == 0 {
@@ -218,7 +218,7 @@ func (t *target) asProduct(ctx context.Context, r int) (*svd.Factors, error) {
 	var w *merge.Worker
 	var buf []byte
 	return svd.Truncate(svd.Source{Rows: t.Shape[0], Cols: t.Shape[1], Read: func(dst []float32, first, n int) error {
-		if err := interrupted(ctx, t.Path()); err != nil {
+		if err := fault.Canceled(ctx, t.Path(), "not written"); err != nil {
 			return err
 		}
 		if w == nil {

@@ -3,6 +3,8 @@ package fuse
 import (
 	"context"
 	"path/filepath"
+
+	"shira/internal/fault"
 )
 
 // leftOut returns what the output lacks of the base's directory, never nil.
@@ -18,7 +20,7 @@ func (j *job) leftOut() []string {
 func (j *job) copyCompanions(ctx context.Context, dir string) error {
 	names, _ := j.model.Companions()
 	for _, name := range names {
-		if err := interrupted(ctx, j.Out); err != nil {
+		if err := fault.Canceled(ctx, j.Out, "not written"); err != nil {
 			return err
 		}
 		if err := j.model.CopyCompanion(name, filepath.Join(dir, name)); err != nil {

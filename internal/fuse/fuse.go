@@ -64,7 +64,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	defer j.close()
 	for _, t := range j.tensors {
 		if err := t.Prepare(ctx); err != nil {
-			if e := interrupted(ctx, j.Out); e != nil {
+			if e := fault.Canceled(ctx, j.Out, "not written"); e != nil {
 				return nil, e
 			}
 			return nil, err
@@ -275,18 +275,6 @@ func (j *job) collect() error {
 
 // writesModel says whether the output is a model, and not an adapter or only a report.
 func (j *job) writesModel() bool { return !j.DryRun && !j.AdapterOnly }
-
-// interrupted returns the error of a canceled context, nil while it is not.
-func interrupted(ctx context.Context, path string) error {
-	if ctx.Err() == nil {
-		return nil
-	}
-	cause := context.Cause(ctx)
-	if fault.KindOf(cause) != fault.Internal {
-		return cause
-	}
-	return fault.Wrap(fault.Interrupted, path, cause, "not written")
-}
 
 // meter adds up progress, from any goroutine.
 type meter struct {

@@ -3,6 +3,7 @@ package fuse
 import (
 	"context"
 
+	"shira/internal/fault"
 	"shira/internal/merge"
 )
 
@@ -15,7 +16,7 @@ func (j *job) interference(ctx context.Context, tensors []TensorReport) (map[[2]
 	}
 	for i, t := range j.tensors {
 		for k := range tensors[i].Overlaps {
-			if err := interrupted(ctx, j.Out); err != nil {
+			if err := fault.Canceled(ctx, j.Out, "not written"); err != nil {
 				return nil, err
 			}
 			o := &tensors[i].Overlaps[k]

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"shira/internal/checkpoint"
+	"shira/internal/fault"
 	"shira/internal/merge"
 )
 
@@ -82,7 +83,7 @@ func (j *job) pass(ctx context.Context, outputs []*checkpoint.Rewriter) error {
 			}()
 			var h hand
 			for i := int(next.Add(1)) - 1; i < len(pieces); i = int(next.Add(1)) - 1 {
-				if errs[i] = interrupted(ctx, j.Out); errs[i] == nil {
+				if errs[i] = fault.Canceled(ctx, j.Out, "not written"); errs[i] == nil {
 					errs[i] = checkpoint.Guard("an adapter's file", func() error { return j.work(&h, &pieces[i], outputs) })
 				}
 				if errs[i] != nil {

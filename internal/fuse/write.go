@@ -71,7 +71,7 @@ func (j *job) writeFiles(ctx context.Context, paths []string, accept func() erro
 		return err
 	}
 	for i, f := range j.model.Files() {
-		if err := interrupted(ctx, j.Out); err != nil {
+		if err := fault.Canceled(ctx, j.Out, "not written"); err != nil {
 			return err
 		}
 		metadata, err := j.metadata(f, order, digests, base)

@@ -49,6 +49,27 @@ var forms = []struct {
 	{"lora with a gate", func(c *config.Train) { c.Method, c.Transform = "foura", config.TransformNone }},
 }
 
+// TestFormsOfAdapters holds the values of configuration keys to those that adapters' files have.
+func TestFormsOfAdapters(t *testing.T) {
+	values := map[string][]string{"transform": adapter.Transforms(), "gate": slices.Clone(adapter.Gates)}
+	for _, k := range config.Keys() {
+		want, ok := values[k.Name]
+		if !ok {
+			continue
+		}
+		delete(values, k.Name)
+		got := slices.Clone(k.Choices)
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: configurations have %q, adapters %q", k.Name, got, want)
+		}
+	}
+	if len(values) > 0 {
+		t.Errorf("no keys %v", values)
+	}
+}
+
 // formConfig is a run of one of the forms.
 func formConfig(t testing.TB, name string, set func(*config.Train), dtype checkpoint.DType, compute string) *config.Train {
 	cfg := tinyConfig(t, dtype)

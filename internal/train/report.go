@@ -166,7 +166,7 @@ func (t *trainer) layers() ([]report.Section, error) {
 		if m == nil {
 			continue
 		}
-		at := place{lastComponent(d.Module()), m[1]}
+		at := place{adapter.ShortName(d.Module()), m[1]}
 		kinds, numbers = append(kinds, at.kind), append(numbers, at.layer)
 		norm, err := t.norm(d, &buf)
 		if err != nil {

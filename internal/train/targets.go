@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"shira/internal/adapter"
 	"shira/internal/config"
 	"shira/internal/fault"
 	"shira/internal/model"
@@ -125,13 +126,11 @@ func layerNumber(module string) (int, bool) {
 func layerKinds(m *model.Model) []string {
 	var names []string
 	for _, w := range m.Linears() {
-		names = append(names, lastComponent(w.Name))
+		names = append(names, adapter.ShortName(w.Name))
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
 }
-
-func lastComponent(module string) string { return module[strings.LastIndexByte(module, '.')+1:] }
 
 // attachDense makes every parameter trainable; with half, products read a copy in bfloat16.
 func attachDense(m *model.Model, half bool) {

@@ -69,27 +69,27 @@ func (m halfMatrix) tileTask(x *Halves, y Tensor, r0, r1, b0, b1 int, acc bool) 
 // to be the next B. Rows beyond the last whole group are computed apart, since the kernel writes whole groups.
 func tileProduct(rows, k int, a, b, next []pair, c []float32, acc bool) {
 	groups := rows / tileGroup
-	tileGroups(groups, k, a, b, next, c, acc)
+	size := tileGroup * tilePairs(k)
+	tileGroups(groups, k, a, size, b, next, c, acc)
 	if rest := rows % tileGroup; rest > 0 {
 		var last [tileGroup * Block]float32
 		c = c[groups*tileGroup*Block:][:rest*Block]
 		if acc {
 			copy(last[:], c)
 		}
-		tileGroups(1, k, a[groups*tileGroup*tilePairs(k):], b, next, last[:], acc)
+		tileGroups(1, k, a[groups*size:], size, b, next, last[:], acc)
 		copy(c, last[:])
 	}
 }
 
-// tileGroups is tileProduct for whole groups. B is read in steps that stay in the first-level cache while all groups are
+// tileGroups is tileProduct for whole groups, whose tiles lie size pairs apart. B is read in steps that stay in the first-level cache while all groups are
 // multiplied with them. What is left of the depth after whole tiles has tiles of its own shape: rows of B beyond it are not
 // there to be read.
-func tileGroups(groups, k int, a, b, next []pair, c []float32, acc bool) {
+func tileGroups(groups, k int, a []pair, size int, b, next []pair, c []float32, acc bool) {
 	if groups == 0 {
 		return
 	}
-	size := tileGroup * tilePairs(k)
-	_ = a[groups*size-1]
+	_ = a[(groups-1)*size+tileGroup*tilePairs(k)-1]
 	_ = b[k*Block-1]
 	_ = c[groups*tileGroup*Block-1]
 	whole := k / tileSide

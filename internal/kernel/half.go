@@ -135,22 +135,56 @@ func MatMulHalf(w []uint16, trans bool, x *Halves, y Tensor, acc bool) {
 		zeroProduct(y, acc)
 		return
 	}
-	m := halfMatrix{w, x.rows, x.rows, trans}
-	if trans {
-		m.stride = y.Rows
-	}
+	m := newHalfMatrix(w, trans, x.rows, y.Rows)
+	m.each(x, y.Rows, func(r0, r1, b0, b1, n0, n1 int) {
+		m.anyTask(x, place{t: y}, r0, r1, b0, b1, n0, n1, acc)
+	})
+}
+
+// MatMulHalfTo is MatMulHalf for a product of rows features that is not stored: to gets the features from r on of block b, while they
+// are in the cache, as many as c has, and may change them. Features of a block come in pieces that begin at even ones, with tiles at
+// multiples of 32. It is called by all threads.
+func MatMulHalfTo(w []uint16, trans bool, x *Halves, rows int, to func(b, r int, c []float32)) {
+	m := newHalfMatrix(w, trans, x.rows, rows)
+	m.each(x, rows, func(r0, r1, b0, b1, n0, n1 int) {
+		if active == isAMX && x.depth() <= tilePackStep {
+			m.tileTaskTo(x, r0, r1, b0, b1, to)
+			return
+		}
+		buf := borrow((b1 - b0) * (r1 - r0) * Block)
+		defer buffers.Put(buf)
+		y := NewTensor(*buf, r1-r0)
+		m.anyTask(x, place{y, r0, b0}, r0, r1, b0, b1, n0, n1, false)
+		for b := b0; b < b1; b++ {
+			to(b, r0, y.Blk(b-b0))
+		}
+	})
+}
+
+// each calls f for the tasks of a product of rows features: of rows [r0, r1) and blocks [b0, b1), with rows [n0, n1) of the thread's
+// next one.
+func (m halfMatrix) each(x *Halves, rows int, f func(r0, r1, b0, b1, n0, n1 int)) {
 	// Fewer tasks than with float32 weights, since each packs its own.
-	g := newGrid(y.Rows, x.rows, y.N(), 4*Threads())
+	g := newGrid(rows, x.rows, x.blocks, 4*Threads())
 	if active == isAMX {
-		g = newTileGrid(y.Rows, x.rows, y.N(), tileMost)
+		g = newTileGrid(rows, x.rows, x.blocks, tileMost)
 	}
 	Parallel(g.tasks(), func(i int) {
 		r0, r1, b0, b1 := g.task(i)
 		// Tasks go to threads by turns, more or less.
 		n0, n1, _, _ := g.task(min(i+Threads(), g.tasks()-1))
-		m.anyTask(x, y, r0, r1, b0, b1, n0, n1, acc)
+		f(r0, r1, b0, b1, n0, n1)
 	})
 }
+
+// place is where a task's values go: to a tensor whose first row and block are r and b of the product.
+type place struct {
+	t    Tensor
+	r, b int
+}
+
+// at returns the values from row r on of block b.
+func (p place) at(b, r int) []float32 { return p.t.Blk(b - p.b)[(r-p.r)*Block:] }
 
 // MatMulHalfSerial is MatMulHalf for y = W·x in the calling goroutine, which packs each weight once for all blocks.
 func MatMulHalfSerial(w []uint16, x *Halves, y Tensor) {
@@ -158,18 +192,18 @@ func MatMulHalfSerial(w []uint16, x *Halves, y Tensor) {
 		zeroProduct(y, false)
 		return
 	}
-	m, step := halfMatrix{w, x.rows, x.rows, false}, evenStep(y.Rows, rowStep, 12)
+	m, step := newHalfMatrix(w, false, x.rows, y.Rows), evenStep(y.Rows, rowStep, 12)
 	if active == isAMX {
 		step = evenStep(y.Rows, tileMost, tileGroup)
 	}
 	for r := 0; r < y.Rows; r += step {
 		next := min(r+step, y.Rows)
-		m.anyTask(x, y, r, next, 0, y.N(), next, min(next+step, y.Rows), false)
+		m.anyTask(x, place{t: y}, r, next, 0, y.N(), next, min(next+step, y.Rows), false)
 	}
 }
 
 // anyTask computes rows [r0, r1) of blocks [b0, b1) with the kernels of the processor; rows [n0, n1) are likely to be next.
-func (m halfMatrix) anyTask(x *Halves, y Tensor, r0, r1, b0, b1, n0, n1 int, acc bool) {
+func (m halfMatrix) anyTask(x *Halves, y place, r0, r1, b0, b1, n0, n1 int, acc bool) {
 	switch active {
 	case isAMX:
 		m.tileTask(x, y, r0, r1, b0, b1, acc)
@@ -188,8 +222,16 @@ type halfMatrix struct {
 	trans  bool
 }
 
+func newHalfMatrix(w []uint16, trans bool, depth, rows int) halfMatrix {
+	m := halfMatrix{w, depth, depth, trans}
+	if trans {
+		m.stride = rows
+	}
+	return m
+}
+
 // task computes rows [r0, r1) of blocks [b0, b1); rows [n0, n1) are likely to be next.
-func (m halfMatrix) task(x *Halves, y Tensor, r0, r1, b0, b1, n0, n1 int, acc bool) {
+func (m halfMatrix) task(x *Halves, y place, r0, r1, b0, b1, n0, n1 int, acc bool) {
 	var buf *pairBuffer
 	view := !m.trans && m.stride%2 == 0
 	if !view || b1-b0 >= packBlocks {
@@ -217,7 +259,7 @@ func (m halfMatrix) task(x *Halves, y Tensor, r0, r1, b0, b1, n0, n1 int, acc bo
 			case n0 != r0:
 				m.fetch(n0, n1, 0, min(2*step, m.depth), b-b0, b1-b0)
 			}
-			pairGemm(r1-r0, k, tile, x.block(b)[p*Block:], y.Blk(b)[r0*Block:], acc || p > 0)
+			pairGemm(r1-r0, k, tile, x.block(b)[p*Block:], y.at(b, r0), acc || p > 0)
 		}
 	}
 }
@@ -288,7 +330,7 @@ func (m halfMatrix) fetch(r0, r1, p0, p1, i, n int) {
 }
 
 // taskInFloat is task with the float32 kernels.
-func (m halfMatrix) taskInFloat(x *Halves, y Tensor, r0, r1, b0, b1 int, acc bool) {
+func (m halfMatrix) taskInFloat(x *Halves, y place, r0, r1, b0, b1 int, acc bool) {
 	buf := packBuffers.Get().(*packBuffer)
 	defer packBuffers.Put(buf)
 	step := evenStep(m.depth, depthStep, 8)
@@ -299,7 +341,7 @@ func (m halfMatrix) taskInFloat(x *Halves, y Tensor, r0, r1, b0, b1 int, acc boo
 		tile := m.widen(r0, r1-r0, p, k, buf[:])
 		for b := b0; b < b1; b++ {
 			UnpackHalves(x.block(b)[p/2*Block:], (*panel)[:k*Block])
-			gemm(r1-r0, Block, k, tile, *panel, Block, y.Blk(b)[r0*Block:], Block, acc || p > 0)
+			gemm(r1-r0, Block, k, tile, *panel, Block, y.at(b, r0), Block, acc || p > 0)
 		}
 	}
 }

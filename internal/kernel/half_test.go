@@ -46,6 +46,28 @@ func TestMatMulHalf(t *testing.T) {
 	})
 }
 
+// A product that is handed on has the values of one that is stored.
+func TestMatMulHalfTo(t *testing.T) {
+	withISA(t, func(t *testing.T) {
+		for _, s := range []struct{ m, k, blocks int }{{1, 3, 1}, {100, 70, 3}, {31, 2100, 18}, {300, 64, 20}} {
+			for _, trans := range []bool{false, true} {
+				w, x := halves(1, s.m*s.k), activation(2, s.k, s.blocks)
+				var h Halves
+				h.Set(x)
+				want := activation(3, s.m, s.blocks)
+				MatMulHalf(w, trans, &h, want, false)
+				withThreads(t, func(t *testing.T, threads int) {
+					got := activation(4, s.m, s.blocks)
+					MatMulHalfTo(w, trans, &h, s.m, func(b, r int, c []float32) { copy(got.Blk(b)[r*Block:], c) })
+					for b := range s.blocks {
+						requireSame(t, fmt.Sprintf("%+v trans=%v, %d threads", s, trans, threads), got.Blk(b), want.Blk(b))
+					}
+				})
+			}
+		}
+	})
+}
+
 // A block's result depends neither on the threads nor on how many blocks there are.
 func TestMatMulHalfIsDeterministic(t *testing.T) {
 	withISA(t, func(t *testing.T) {
@@ -104,6 +126,20 @@ func TestSddmmHalf(t *testing.T) {
 					SddmmHalf(ptr, cols, &hdy, &hx, again)
 					requireSame(t, fmt.Sprintf("%+v density %g, %d threads", s, density, threads), again, got)
 				})
+				if !WholePays(len(cols), s.m, s.k) {
+					continue
+				}
+				hdy.ResetLeft(s.m, s.blocks)
+				hx.ResetRight(s.k, s.blocks)
+				for b := range s.blocks {
+					hdy.SetBand(b, 0, dy.Blk(b))
+					for f := 0; f < s.k; f += 64 {
+						hx.SetBand(b, f, x.Blk(b)[f*Block:min(f+64, s.k)*Block])
+					}
+				}
+				again := make([]float32, len(cols))
+				SddmmHalf(ptr, cols, &hdy, &hx, again)
+				requireSame(t, fmt.Sprintf("%+v density %g, in pieces", s, density), again, got)
 			}
 		}
 	})

@@ -186,6 +186,15 @@ func refToTokenPairs(x []float32, y []pair, step int) {
 	}
 }
 
+// refToTokenColumns rounds 32 features of a block, pairs of tokens before features.
+func refToTokenColumns(x []float32, y []pair) {
+	for f := range Block {
+		for t := range Block / 2 {
+			y[t*Block+f] = pair(ToHalf(x[f*Block+2*t])) | pair(ToHalf(x[f*Block+2*t+1]))<<16
+		}
+	}
+}
+
 // refFromPairs is refToPairs's inverse.
 func refFromPairs(x []pair, y []float32) {
 	for i, v := range x {

@@ -8,11 +8,12 @@ const (
 )
 
 // TokenHalves is an activation rounded to bfloat16 as an operand of sampled products, which sum over tokens: tokens are
-// paired, not features. Its memory is used again by Set.
+// paired, not features. Its memory is used again when it is filled again.
 type TokenHalves struct {
-	plain  Tensor      // the activation itself
-	layout tokenLayout // of pairs
-	pairs  []pair      // zero beyond the last block
+	plain        Tensor // the activation itself, where Set gave it
+	rows, blocks int
+	layout       tokenLayout // of pairs
+	pairs        []pair      // in quads, zero beyond the last block
 }
 
 // tokenLayout is an order of pairs.
@@ -22,26 +23,24 @@ const (
 	noTokens   tokenLayout = iota // not rounded yet
 	inQuads                       // (quads, features, quadPairs)
 	leftTiles                     // (groups of 32 features, blocks, 2 tiles of 16 features × 16 pairs)
-	rightTiles                    // (groups of 32 features, couples of blocks, 32 pairs, 32 features)
+	rightTiles                    // (groups of 32 features, blocks, 16 pairs, 32 features)
 )
 
 // Set makes h stand for x rounded to nearest, ties to even. x must not change while h is in use: it is rounded when a product
 // has told in which layout.
-func (h *TokenHalves) Set(x Tensor) { h.plain, h.layout = x, noTokens }
-
-// arrange fills h in a layout of parts of size pairs each, unless it has that.
-func (h *TokenHalves) arrange(layout tokenLayout, parts, size int, fill func(part int, dst []pair)) []pair {
-	if h.layout != layout {
-		h.layout, h.pairs = layout, resize(h.pairs, parts*size)
-		Parallel(parts, func(i int) { fill(i, h.pairs[i*size:][:size]) })
-	}
-	return h.pairs
+func (h *TokenHalves) Set(x Tensor) {
+	*h = TokenHalves{plain: x, rows: x.Rows, blocks: x.N(), pairs: h.pairs}
 }
 
 // quads arranges h by quads of blocks.
 func (h *TokenHalves) quads() []pair {
-	x := h.plain
-	return h.arrange(inQuads, ceilDiv(x.N(), quad), x.Rows*quadPairs, func(q int, dst []pair) {
+	if h.layout == inQuads {
+		return h.pairs
+	}
+	x, size := h.plain, h.rows*quadPairs
+	h.layout, h.pairs = inQuads, resize(h.pairs, ceilDiv(h.blocks, quad)*size)
+	Parallel(ceilDiv(h.blocks, quad), func(q int) {
+		dst := h.pairs[q*size:][:size]
 		for j := range quad {
 			if b := q*quad + j; b < x.N() {
 				toTokenPairs(x.Blk(b), dst[j*Block/2:], quadPairs)
@@ -52,26 +51,27 @@ func (h *TokenHalves) quads() []pair {
 			}
 		}
 	})
+	return h.pairs
 }
 
-// SddmmHalf is Sddmm for operands rounded to bfloat16, with sums in float32. Where the processor has no product of pairs
-// it is Sddmm itself.
+// SddmmHalf is Sddmm for operands rounded to bfloat16, with sums in float32; the columns of a row ascend. Where the processor has no
+// product of pairs it is Sddmm itself.
 func SddmmHalf(ptr []int, cols []int32, dy, x *TokenHalves, ds []float32) {
-	rows, blocks := dy.plain.Rows, x.plain.N()
+	rows, blocks := dy.rows, x.blocks
 	if active < isAVX512BF16 || rows == 0 || ptr[rows] == ptr[0] || blocks == 0 {
 		Sddmm(ptr, cols, dy.plain, x.plain, ds)
 		return
 	}
 	// Neither the assembly nor what reads whole products checks a column.
-	if top := maxColumn(cols[ptr[0]:ptr[rows]]); top >= uint32(x.plain.Rows) {
+	if top := maxColumn(cols[ptr[0]:ptr[rows]]); top >= uint32(x.rows) {
 		panic("kernel: column out of range")
 	}
-	if active == isAMX && (ptr[rows]-ptr[0])*wholeShare >= rows*x.plain.Rows {
+	if WholePays(ptr[rows]-ptr[0], rows, x.rows) {
 		sampleTiles(ptr, cols, dy, x, ds)
 		return
 	}
 	dyPairs, xPairs := dy.quads(), x.quads()
-	dyStep, xStep := rows*quadPairs, x.plain.Rows*quadPairs
+	dyStep, xStep := rows*quadPairs, x.rows*quadPairs
 	// Two quads of x at a time, where they stay in the cache.
 	step := 2
 	if 2*xStep > sddmmCache {

@@ -1,9 +1,6 @@
 package kernel
 
-import (
-	"slices"
-	"unsafe"
-)
+import "slices"
 
 const (
 	// wholeShare is the number of entries of a product for each sampled one up to which products of tiles compute all of them in
@@ -15,52 +12,62 @@ const (
 	wholeGroups, wholeBlocks, wholeSums = 16, 32, 128 << 10
 )
 
-// left arranges h as the left operand of products of tiles.
-func (h *TokenHalves) left() []pair {
-	x := h.plain
-	return h.arrange(leftTiles, ceilDiv(x.Rows, tileGroup), x.N()*tileGroup*tileSide, func(g int, dst []pair) {
-		f := g * tileGroup
-		n := min(tileGroup, x.Rows-f)
-		for b := range x.N() {
-			tiles := dst[b*tileGroup*tileSide:][:tileGroup*tileSide]
-			toTokenPairs(x.Blk(b)[f*Block:][:n*Block], tiles, tileSide)
-			clear(tiles[n*tileSide:])
-		}
-	})
+// WholePays tells whether SddmmHalf computes whole products for so many entries of rows × cols. Its operands can then be filled
+// piece by piece, dy after ResetLeft and x after ResetRight, while the values are in the cache.
+func WholePays(entries, rows, cols int) bool {
+	return active == isAMX && entries*wholeShare >= rows*cols
 }
 
-// right arranges h as the right operand of products of tiles: pairs of tokens before features.
-func (h *TokenHalves) right() []pair {
-	x := h.plain
-	return h.arrange(rightTiles, ceilDiv(x.Rows, Block), rightSize(x.N()), func(g int, dst []pair) {
-		f := g * Block
-		n := min(Block, x.Rows-f)
-		var lines [Block * Block]pair // of a feature, the pairs of two blocks
-		for b := 0; b < x.N(); b += 2 {
-			for j := range min(2, x.N()-b) {
-				toTokenPairs(x.Blk(b + j)[f*Block:][:n*Block], lines[j*tileSide:], Block)
-			}
-			Transpose(Block, asFloats(lines[:]), asFloats(dst[b*tileSide*Block:][:Block*Block]), Block)
-		}
-	})
+// ResetLeft makes room for blocks of rows features, the left operand of products of tiles, to be filled by SetBand.
+func (h *TokenHalves) ResetLeft(rows, blocks int) { h.reset(rows, blocks, leftTiles) }
+
+// ResetRight is ResetLeft for the right operand.
+func (h *TokenHalves) ResetRight(rows, blocks int) { h.reset(rows, blocks, rightTiles) }
+
+func (h *TokenHalves) reset(rows, blocks int, layout tokenLayout) {
+	size := ceilDiv(rows, tileGroup) * blocks * tileGroup * tileSide
+	*h = TokenHalves{rows: rows, blocks: blocks, layout: layout, pairs: resize(h.pairs, size)}
 }
 
-// rightSize is the number of pairs of a group of the right operand for a number of blocks, which are taken by twos.
-func rightSize(blocks int) int { return ceilDiv(blocks, 2) * Block * Block }
+// SetBand fills the features from off, a multiple of 32, on of block b with x, rounded to nearest, ties to even. What the operands
+// hold beyond the last feature does not matter.
+func (h *TokenHalves) SetBand(b, off int, x []float32) {
+	const size = tileGroup * Block
+	for f := 0; f*Block < len(x); f += tileGroup {
+		dst := h.pairs[((off+f)/tileGroup*h.blocks+b)*size/2:][:size/2]
+		src := x[f*Block : min((f+tileGroup)*Block, len(x))]
+		switch {
+		case h.layout == leftTiles:
+			toTokenPairs(src, dst, tileSide)
+		case len(src) == size:
+			toTokenColumns(src, dst)
+		default:
+			var last [size]float32
+			copy(last[:], src)
+			toTokenColumns(last[:], dst)
+		}
+	}
+}
 
-// asFloats views pairs as values of the same bits, which are only moved.
-func asFloats(p []pair) []float32 {
-	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(p))), len(p))
+// arranged returns h's pairs in the given layout.
+func (h *TokenHalves) arranged(layout tokenLayout) []pair {
+	if h.layout != layout {
+		x := h.plain
+		h.reset(h.rows, h.blocks, layout)
+		h.plain = x
+		Parallel(h.blocks, func(b int) { h.SetBand(b, 0, x.Blk(b)) })
+	}
+	return h.pairs
 }
 
 // sampleTiles is SddmmHalf by whole products, of which it keeps the sampled entries. A task has some rows of dy in the second-level
 // cache, a range of tokens at a time, and multiplies them with panels of 32 columns of x until there are as many sums as it keeps.
 func sampleTiles(ptr []int, cols []int32, dy, x *TokenHalves, ds []float32) {
-	a, b := dy.left(), x.right()
-	rows, blocks := dy.plain.Rows, x.plain.N()
-	aStep, bStep := tileGroup*blocks*tileSide, rightSize(blocks)
-	panels := ceilDiv(x.plain.Rows, Block)
-	span := evenStep(blocks, wholeBlocks, 2)
+	a, b := dy.arranged(leftTiles), x.arranged(rightTiles)
+	rows, blocks := dy.rows, x.blocks
+	size := blocks * tileGroup * tileSide // of a group or a panel
+	panels := ceilDiv(x.rows, Block)
+	span := evenStep(blocks, wholeBlocks, 1)
 	groups := ceilDiv(rows, tileGroup)
 	tasks := ceilDiv(ceilDiv(groups, wholeGroups), Threads()) * Threads()
 	per := ceilDiv(groups, tasks)
@@ -77,9 +84,9 @@ func sampleTiles(ptr []int, cols []int32, dy, x *TokenHalves, ds []float32) {
 			for t := 0; t < blocks; t += span {
 				depth := min(span, blocks-t) * tileSide
 				for p := p0; p < p1; p++ {
-					right := b[p*bStep+t*tileSide*Block:]
-					next := b[min(p+1, panels-1)*bStep+t*tileSide*Block:]
-					tileGroups(n, depth, a[i*per*aStep+t*tileGroup*tileSide:], aStep, right, next, (*buf)[(p-p0)*panel:][:panel], t > 0)
+					right := b[p*size+t*tileSide*Block:]
+					next := b[min(p+1, panels-1)*size+t*tileSide*Block:]
+					tileGroups(n, depth, a[i*per*size+t*tileGroup*tileSide:], size, right, next, (*buf)[(p-p0)*panel:][:panel], t > 0)
 				}
 			}
 			pick.panels(*buf, panel, p0*Block, p1*Block)

@@ -46,22 +46,40 @@ type tileBuffer [tileMost * tilePackStep]pair
 var tileBuffers = newPool[tileBuffer]()
 
 // tileTask computes rows [r0, r1) of blocks [b0, b1) in products of tiles.
-func (m halfMatrix) tileTask(x *Halves, y Tensor, r0, r1, b0, b1 int, acc bool) {
+func (m halfMatrix) tileTask(x *Halves, y place, r0, r1, b0, b1 int, acc bool) {
 	buf := tileBuffers.Get().(*tileBuffer)
 	defer tileBuffers.Put(buf)
 	depth := x.depth()
 	step := evenStep(depth, tilePackStep, tileSide)
 	for p := 0; p < depth; p += step {
 		k := min(step, depth-p)
-		if m.trans {
-			m.packTransTiles(r0, r1-r0, p, k, buf[:])
-		} else {
-			m.packTiles(r0, r1-r0, p, k, buf[:])
-		}
+		m.tiles(r0, r1-r0, p, k, buf[:])
 		for b := b0; b < b1; b++ {
 			next := x.block(min(b+1, b1-1))[p*Block:]
-			tileProduct(r1-r0, k, buf[:], x.block(b)[p*Block:], next, y.Blk(b)[r0*Block:], acc || p > 0)
+			tileProduct(r1-r0, k, buf[:], x.block(b)[p*Block:], next, y.at(b, r0), acc || p > 0)
 		}
+	}
+}
+
+// tileTaskTo is tileTask for values that to gets, with a depth that is packed at once: a block's stay in the cache until then.
+func (m halfMatrix) tileTaskTo(x *Halves, r0, r1, b0, b1 int, to func(b, r int, c []float32)) {
+	buf, sums := tileBuffers.Get().(*tileBuffer), borrow((r1-r0)*Block)
+	defer tileBuffers.Put(buf)
+	defer buffers.Put(sums)
+	depth := x.depth()
+	m.tiles(r0, r1-r0, 0, depth, buf[:])
+	for b := b0; b < b1; b++ {
+		tileProduct(r1-r0, depth, buf[:], x.block(b), x.block(min(b+1, b1-1)), *sums, false)
+		to(b, r0, *sums)
+	}
+}
+
+// tiles is packTiles for either order of m.
+func (m halfMatrix) tiles(r0, rows, p, k int, dst []pair) {
+	if m.trans {
+		m.packTransTiles(r0, rows, p, k, dst)
+	} else {
+		m.packTiles(r0, rows, p, k, dst)
 	}
 }
 

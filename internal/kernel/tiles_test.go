@@ -42,6 +42,13 @@ func TestTilePacking(t *testing.T) {
 				t.Errorf("%+v: lines differ", s)
 			}
 		}
+		x := random(3, tileGroup*Block)
+		got, want := make([]pair, tileSide*Block), make([]pair, tileSide*Block)
+		toTokenColumns(x, got)
+		refToTokenColumns(x, want)
+		if !slices.Equal(got, want) {
+			t.Error("pairs of tokens differ")
+		}
 		for _, stride := range []int{32, 33, 100} {
 			src := halves(1, 31*stride+32)
 			got, want := make([]pair, tileGroup*tileSide), make([]pair, tileGroup*tileSide)

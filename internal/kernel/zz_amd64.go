@@ -3,6 +3,9 @@
 package kernel
 
 //go:noescape
+func toTokenColumnsAMX(x []float32, y []pair)
+
+//go:noescape
 func tileGemmAMX(cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pair, c []float32, next []pair, acc bool)
 
 //go:noescape
@@ -364,6 +367,15 @@ func toTokenPairs(x []float32, y []pair, step int) {
 		toTokenPairsAVX512BF16(x, y, step)
 	default:
 		refToTokenPairs(x, y, step)
+	}
+}
+
+func toTokenColumns(x []float32, y []pair) {
+	switch active {
+	case isAMX:
+		toTokenColumnsAMX(x, y)
+	default:
+		refToTokenColumns(x, y)
 	}
 }
 

@@ -40,6 +40,8 @@ func toPairs(x []float32, y []pair) { refToPairs(x, y) }
 
 func toTokenPairs(x []float32, y []pair, step int) { refToTokenPairs(x, y, step) }
 
+func toTokenColumns(x []float32, y []pair) { refToTokenColumns(x, y) }
+
 func fromPairs(x []pair, y []float32) { refFromPairs(x, y) }
 
 func interleave(low, high []uint16, y []pair) { refInterleave(low, high, y) }

@@ -325,6 +325,24 @@ func tileColumns(a *asm) {
 	}
 }
 
+// toTokenColumns rounds 32 features of a block to bfloat16 and writes their 16 pairs of tokens before the features.
+func toTokenColumns(a *asm) {
+	x, y := a.arg("x"), a.arg("y")
+	for h := range 2 {
+		rows := make([]operand, tileSide)
+		for i := range rows {
+			low, high := a.load(x, 2*(h*tileSide+i)), a.load(x, 2*(h*tileSide+i)+1)
+			a.narrow(low, high, low)
+			rows[i] = low
+			a.free(high)
+		}
+		for i, c := range a.columns(rows) {
+			a.op("VMOVUPS", c, mem(y, i*rowBytes+h*half))
+			a.free(c)
+		}
+	}
+}
+
 // tileLines copies rows of steps · 32 values, stride values apart, to the lines of tiles: those of a row lie two tiles apart.
 func tileLines(a *asm) {
 	rows, src, stride, steps, dst := a.arg("rows"), a.arg("src"), a.arg("stride"), a.arg("steps"), a.arg("dst")

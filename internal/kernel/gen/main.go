@@ -48,6 +48,7 @@ func functions() []*function {
 		{"adamW", params("c *AdamW, w, g, m, v []float32"), both, adamW, "refAdamW"},
 		{"toPairs", params("x []float32, y []pair"), []target{avx512bf16}, toPairs, "refToPairs"},
 		{"toTokenPairs", params("x []float32, y []pair, step int"), []target{avx512bf16}, toTokenPairs, "refToTokenPairs"},
+		{"toTokenColumns", params("x []float32, y []pair"), []target{amx}, toTokenColumns, "refToTokenColumns"},
 		{"fromPairs", params("x []pair, y []float32"), both, fromPairs, "refFromPairs"},
 		{"interleave", params("low, high []uint16, y []pair"), both, interleave, "refInterleave"},
 		{"prefetch", params("p *uint16, rows, stride, lines int"), []target{avx2}, prefetch, "refPrefetch"},

@@ -1,8 +1,9 @@
 package adapter
 
 import (
+	"bytes"
+	"errors"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -11,9 +12,13 @@ import (
 	"shira/internal/fsx"
 )
 
-// Save writes a PEFT directory: adapter_model.safetensors, which also stands alone, and adapter_config.json. Each file is
-// replaced durably and as a whole, the safetensors file first; other files in dir stay. Nothing is written, and no
-// directory made, where [Adapter.SaveFile] would refuse.
+// Save writes a PEFT directory: adapter_model.safetensors, which also stands alone, and adapter_config.json; other files in dir
+// stay. Nothing is written, and no directory made, where [Adapter.SaveFile] would refuse.
+//
+// Both files are made durable before either is put in place. An old configuration that says something else goes first, so that
+// at any moment, whatever happens, there is the old adapter or the new one, by its safetensors file alone if need be; an old one
+// of another program, which does not stand alone, is no adapter for that moment. Never is there one's tensors with the other's
+// configuration.
 func (a *Adapter) Save(dir string) error {
 	path := filepath.Join(dir, TensorsFile)
 	f, err := a.encode(path)
@@ -24,16 +29,38 @@ func (a *Adapter) Save(dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fsx.Wrap(err, dir, "create the directory")
-	}
-	if err := f.write(path); err != nil {
+	if err := fsx.MkdirAll(dir); err != nil {
 		return err
 	}
-	return fsx.WriteFile(filepath.Join(dir, ConfigFile), func(w io.Writer) error {
+	tensors, err := f.prepare(path)
+	if err != nil {
+		return err
+	}
+	defer tensors.Abort()
+	configPath := filepath.Join(dir, ConfigFile)
+	beside, err := fsx.PrepareFile(configPath, func(w io.Writer) error {
 		_, err := w.Write(config)
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	defer beside.Abort()
+	if old, err := fsx.ReadFile(configPath, maxConfig); err == nil && bytes.Equal(old, config) {
+		return tensors.Commit()
+	}
+	restore, drop, err := fsx.Withdraw(configPath)
+	if err != nil {
+		return err
+	}
+	if err := tensors.Commit(); err != nil {
+		if !tensors.Placed() {
+			err = errors.Join(err, restore())
+		}
+		return err
+	}
+	drop()
+	return beside.Commit()
 }
 
 // SaveFile writes the adapter as one safetensors file that stands alone, durably and as a whole. The same adapter gives the
@@ -44,7 +71,12 @@ func (a *Adapter) SaveFile(path string) error {
 	if err != nil {
 		return err
 	}
-	return f.write(path)
+	file, err := f.prepare(path)
+	if err != nil {
+		return err
+	}
+	defer file.Abort()
+	return file.Commit()
 }
 
 // contents is an adapter's safetensors file before it is written.
@@ -54,8 +86,9 @@ type contents struct {
 	config  string
 }
 
-func (f *contents) write(path string) error {
-	return checkpoint.Write(path, f.entries, map[string]string{"format": "pt", metadataKey: f.config})
+// prepare makes the file durable under another name.
+func (f *contents) prepare(path string) (*fsx.AtomicFile, error) {
+	return checkpoint.Prepare(path, f.entries, map[string]string{"format": "pt", metadataKey: f.config})
 }
 
 // encode checks all deltas and lays out the file for path.

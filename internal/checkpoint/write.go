@@ -67,14 +67,24 @@ func (t Tensor) copyTo(w io.Writer) error {
 // Entries that are invalid, or whose data has another size than declared, are a [fault.Internal]; a disk without room for
 // the file is a [fault.Environment], found before anything is written. Options are those of [fsx.Create].
 func Write(path string, tensors []Entry, metadata map[string]string, opts ...fsx.Option) error {
-	head, size, err := encodeHeader(path, tensors, metadata)
+	f, err := Prepare(path, tensors, metadata, opts...)
 	if err != nil {
 		return err
 	}
-	if err := checkSpace(path, size); err != nil {
-		return err
+	defer f.Abort()
+	return f.Commit()
+}
+
+// Prepare is [Write] up to putting the file in place, which is left to the caller, who must commit or abort it.
+func Prepare(path string, tensors []Entry, metadata map[string]string, opts ...fsx.Option) (*fsx.AtomicFile, error) {
+	head, size, err := encodeHeader(path, tensors, metadata)
+	if err != nil {
+		return nil, err
 	}
-	return fsx.WriteFile(path, func(w io.Writer) error {
+	if err := checkSpace(path, size); err != nil {
+		return nil, err
+	}
+	return fsx.PrepareFile(path, func(w io.Writer) error {
 		if _, err := w.Write(head); err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"shira/internal/fault"
@@ -18,6 +19,7 @@ type AtomicDir struct {
 
 	mu      sync.Mutex
 	staging string // "" once committed or aborted
+	lock    *os.File
 }
 
 // CreateDir starts a directory that will become path, whose parent must exist. An existing path must be an empty
@@ -32,8 +34,23 @@ func CreateDir(path string, opts ...Option) (*AtomicDir, error) {
 	if _, err := d.replaceable(); err != nil {
 		return nil, err
 	}
+	sweep(path)
 	var err error
-	d.staging, err = uniqueName(path, func(temp string) error { return os.Mkdir(temp, 0o755) })
+	d.staging, err = uniqueName(path, tempMark, func(temp string) error {
+		if err := os.Mkdir(temp, 0o755); err != nil {
+			return err
+		}
+		f, err := os.Open(temp)
+		if err != nil {
+			return errors.Join(err, os.Remove(temp))
+		}
+		if d.lock = f; !hold(f, temp) {
+			f.Close()
+			os.Remove(temp)
+			return fs.ErrExist
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, Wrap(err, path, "create a temporary directory beside it")
 	}
@@ -61,18 +78,22 @@ func (d *AtomicDir) Commit() error {
 	if err == nil {
 		err = syncTree(d.staging)
 	}
+	if !renamesOpen {
+		d.lock.Close()
+	}
 	leftover := ""
 	if err == nil {
 		leftover, err = d.rename()
 	}
 	if err != nil {
-		os.RemoveAll(d.staging)
-		d.staging = ""
+		d.drop()
 		return Wrap(err, d.path, "write")
 	}
 	d.staging = ""
+	d.lock.Close()
 	switch err := syncDir(filepath.Dir(d.path)); {
 	case err != nil && leftover != "":
+		leftover = keepOld(leftover)
 		return Wrap(err, d.path, "make it durable (what it replaced is kept as "+leftover+")")
 	case err != nil:
 		return Wrap(err, d.path, "make it durable")
@@ -94,6 +115,15 @@ func (d *AtomicDir) keepMode() error {
 	return os.Chmod(d.staging, info.Mode().Perm())
 }
 
+// keepOld gives what was replaced a name that no sweep takes, and returns it.
+func keepOld(leftover string) string {
+	kept := strings.Replace(leftover, tempMark, oldMark, 1)
+	if os.Rename(leftover, kept) != nil {
+		return leftover
+	}
+	return kept
+}
+
 // rename puts the staging directory in place and returns where the old one went, "" for none.
 func (d *AtomicDir) rename() (leftover string, err error) {
 	switch exists, err := d.replaceable(); {
@@ -113,7 +143,7 @@ func (d *AtomicDir) rename() (leftover string, err error) {
 
 // renameAside is exchange in two steps: it puts staging at path and returns where what was there went.
 func renameAside(staging, path string) (old string, err error) {
-	old, err = uniqueName(path, func(name string) error {
+	old, err = uniqueName(path, oldMark, func(name string) error {
 		if _, err := os.Lstat(name); err == nil {
 			return fs.ErrExist // a rename would replace it
 		}
@@ -159,9 +189,14 @@ func (d *AtomicDir) Abort() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.staging != "" {
-		os.RemoveAll(d.staging)
-		d.staging = ""
+		d.drop()
 	}
+}
+
+func (d *AtomicDir) drop() {
+	os.RemoveAll(d.staging)
+	d.lock.Close()
+	d.staging = ""
 }
 
 // WriteDir writes a directory with [CreateDir] and Commit. When fill, which is given the place to write to, returns an

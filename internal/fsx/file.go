@@ -32,14 +32,16 @@ type AtomicFile struct {
 	path string
 	opts options
 
-	mu   sync.Mutex
-	f    *os.File // nil once committed or aborted
-	w    *bufio.Writer
-	done error // what Write and Commit return after that
+	mu     sync.Mutex
+	f      *os.File // nil once committed or aborted
+	w      *bufio.Writer
+	sealed bool
+	placed bool
+	done   error // what Write and Commit return when f is nil
 }
 
 // Create starts a file that will replace path; meanwhile it is named path.tmp-<random>, which is what a killed process leaves
-// behind. An existing file keeps its permission bits; a new one gets 0644 less the
+// behind, until the next file for path is started. An existing file keeps its permission bits; a new one gets 0644 less the
 // umask. A symbolic link at path is itself replaced, so that the file it points to, which others may share, stays as it
 // is. The directory must exist, and path must not be a directory or a device.
 func Create(path string, opts ...Option) (*AtomicFile, error) {
@@ -59,9 +61,15 @@ func Create(path string, opts ...Option) (*AtomicFile, error) {
 			return nil, errExists(path)
 		}
 	}
+	sweep(path)
 	var f *os.File
-	_, err = uniqueName(path, func(temp string) error {
+	_, err = uniqueName(path, tempMark, func(temp string) error {
 		f, err = os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+		if err == nil && !hold(f, temp) {
+			f.Close()
+			os.Remove(temp)
+			return fs.ErrExist
+		}
 		return err
 	})
 	if err != nil {
@@ -81,39 +89,79 @@ func Create(path string, opts ...Option) (*AtomicFile, error) {
 func (a *AtomicFile) Write(p []byte) (int, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.f == nil {
-		return 0, a.done
+	if a.f == nil || a.sealed {
+		return 0, a.finished()
 	}
 	n, err := a.w.Write(p)
 	return n, Wrap(err, a.path, "write")
 }
 
-// Commit makes the file durable and puts it in place: flush, fsync, rename, fsync of the directory. On an error before the
-// rename the temporary file is removed and the old file stays. An fsync that failed is never tried again, since the kernel
-// may have dropped the data.
-func (a *AtomicFile) Commit() error {
+// finished is the error of writing after the end.
+func (a *AtomicFile) finished() error {
+	if a.done != nil {
+		return a.done
+	}
+	return fault.Wrap(fault.Internal, a.path, fs.ErrClosed, "cannot write after the end")
+}
+
+// Seal makes the content durable, so that Commit has only to put the file in place. Nothing can be written afterwards. An fsync
+// that failed is never tried again, since the kernel may have dropped the data: the file is then aborted.
+func (a *AtomicFile) Seal() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.f == nil {
-		return a.done
+		return a.finished()
 	}
-	temp := a.f.Name()
+	if err := a.seal(); err != nil {
+		a.drop(a.finished())
+		return Wrap(err, a.path, "write")
+	}
+	return nil
+}
+
+func (a *AtomicFile) seal() error {
+	if a.sealed {
+		return nil
+	}
+	a.sealed = true
 	err := a.w.Flush()
 	if err == nil {
 		err = a.f.Sync()
 	}
-	if e := a.f.Close(); err == nil {
-		err = e
+	return err
+}
+
+// Commit makes the file durable, where [AtomicFile.Seal] has not, and puts it in place: flush, fsync, rename, fsync of the
+// directory. On an error before the rename the temporary file is removed and the old file stays.
+func (a *AtomicFile) Commit() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.f == nil {
+		return a.finished()
 	}
-	a.f, a.done = nil, fault.Wrap(fault.Internal, a.path, fs.ErrClosed, "cannot write after the end")
+	temp := a.f.Name()
+	err := a.seal()
+	if !renamesOpen {
+		a.f.Close() // of what is durable
+	}
 	if err == nil {
 		err = a.rename(temp)
 	}
+	a.f.Close()
+	a.f = nil
 	if err != nil {
 		os.Remove(temp)
 		return Wrap(err, a.path, "write")
 	}
+	a.placed = true
 	return Wrap(syncDir(filepath.Dir(a.path)), a.path, "make it durable")
+}
+
+// Placed says whether the file is in place, which it may be although Commit could not make that durable.
+func (a *AtomicFile) Placed() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.placed
 }
 
 // rename puts temp in place.
@@ -139,26 +187,48 @@ func (a *AtomicFile) rename(temp string) error {
 func (a *AtomicFile) Abort() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.f == nil {
-		return
+	if a.f != nil {
+		a.drop(fault.New(fault.Interrupted, a.path, "writing was aborted"))
 	}
+}
+
+func (a *AtomicFile) drop(done error) {
 	a.f.Close()
 	os.Remove(a.f.Name())
-	a.f, a.done = nil, fault.New(fault.Interrupted, a.path, "writing was aborted")
+	a.f, a.done = nil, done
 }
 
 // WriteFile writes a file with [Create] and Commit. When write returns an error or panics, nothing is left behind and the
 // old file stays; the error is returned as it is.
 func WriteFile(path string, write func(w io.Writer) error, opts ...Option) error {
-	a, err := Create(path, opts...)
+	a, err := PrepareFile(path, write, opts...)
 	if err != nil {
 		return err
 	}
 	defer a.Abort()
-	if err := write(a); err != nil {
-		return err
-	}
 	return a.Commit()
+}
+
+// PrepareFile is [WriteFile] up to putting the file in place: what it returns is sealed, and must be committed or aborted.
+func PrepareFile(path string, write func(w io.Writer) error, opts ...Option) (*AtomicFile, error) {
+	a, err := Create(path, opts...)
+	if err != nil {
+		return nil, err
+	}
+	ok := false
+	defer func() {
+		if !ok { // write may have panicked
+			a.Abort()
+		}
+	}()
+	if err := write(a); err != nil {
+		return nil, err
+	}
+	if err := a.Seal(); err != nil {
+		return nil, err
+	}
+	ok = true
+	return a, nil
 }
 
 func errExists(path string) error {

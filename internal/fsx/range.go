@@ -55,8 +55,8 @@ func (a *AtomicFile) CopyRange(off int64, src *os.File, from, n int64) error {
 func (a *AtomicFile) handle() (*os.File, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.f == nil {
-		return nil, a.done
+	if a.f == nil || a.sealed {
+		return nil, a.finished()
 	}
 	return a.f, nil
 }

@@ -7,7 +7,7 @@ import (
 // RemoveDir removes a directory and all that is in it. It is renamed first, to a name as [CreateDir] gives, so that nobody
 // takes for whole what is left of it after a crash.
 func RemoveDir(path string) error {
-	aside, err := uniqueName(path, func(name string) error {
+	aside, err := uniqueName(path, tempMark, func(name string) error {
 		if _, err := os.Lstat(name); err == nil {
 			return os.ErrExist // a rename would replace it
 		}

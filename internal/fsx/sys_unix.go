@@ -16,6 +16,9 @@ const openNonblock = syscall.O_NONBLOCK
 
 const errTooLarge = syscall.EFBIG
 
+// renamesOpen says that what is open can be renamed, and so keeps its lock until it has its name.
+const renamesOpen = true
+
 // FreeSpace returns the bytes that an unprivileged process can still write to the file system of dir.
 func FreeSpace(dir string) (uint64, error) {
 	var st unix.Statfs_t

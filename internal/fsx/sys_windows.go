@@ -14,6 +14,9 @@ const openNonblock = 0
 
 const errTooLarge = windows.ERROR_FILE_TOO_LARGE
 
+// renamesOpen says that what is open can be renamed, and so keeps its lock until it has its name.
+const renamesOpen = false
+
 // FreeSpace returns the bytes that this user can still write to the volume of dir.
 func FreeSpace(dir string) (uint64, error) {
 	name, err := windows.UTF16PtrFromString(dir)

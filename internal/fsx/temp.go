@@ -2,21 +2,72 @@ package fsx
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
-	"strconv"
+	"strings"
 )
 
-// uniqueName calls create with names beside path, "<path>.tmp-<random>", until one does not exist yet, and returns it.
-func uniqueName(path string, create func(name string) error) (string, error) {
+// What stands between a path and 16 hexadecimal digits in the name of what lies beside it for a while.
+const (
+	tempMark = ".tmp-" // of something in the making, or to be removed
+	oldMark  = ".old-" // of what was at the path, while it may be the only one there is
+)
+
+// uniqueName calls create with names beside path until one does not exist yet, and returns it.
+func uniqueName(path, mark string, create func(name string) error) (string, error) {
 	path = filepath.Clean(path) // "dir/" must give a sibling of dir, not a child
 	var err error
 	for range 100 {
-		name := path + ".tmp-" + strconv.FormatUint(uint64(rand.Uint32()), 36)
+		name := fmt.Sprintf("%s%s%016x", path, mark, rand.Uint64())
 		if err = create(name); !errors.Is(err, fs.ErrExist) {
 			return name, err
 		}
 	}
 	return "", err
+}
+
+// hold takes the lock that says that somebody is at work on what has been made under a temporary name. It reports false when a
+// sweep has come between, to which it looked left behind.
+func hold(f *os.File, name string) bool {
+	if ok, err := tryLock(f); err == nil && !ok {
+		return false
+	}
+	// A file system without locks is no reason not to work: no sweep removes anything there.
+	there, err := os.Lstat(name)
+	if err != nil {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && os.SameFile(info, there)
+}
+
+// sweep removes what processes that are gone left beside path under temporary names. What cannot be removed stays, as it does no
+// harm but for its size.
+func sweep(path string) {
+	path = filepath.Clean(path)
+	dir := filepath.Dir(path)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		digits, ok := strings.CutPrefix(e.Name(), filepath.Base(path)+tempMark)
+		if ok && len(digits) == 16 && strings.Trim(digits, "0123456789abcdef") == "" && (e.IsDir() || e.Type().IsRegular()) {
+			removeUnheld(filepath.Join(dir, e.Name()))
+		}
+	}
+}
+
+func removeUnheld(name string) {
+	f, err := os.Open(name)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	if ok, err := tryLock(f); ok && err == nil {
+		_ = os.RemoveAll(name)
+	}
 }

@@ -90,8 +90,8 @@ func openOutput(cfg *config.Train) (*output, error) {
 	if err := checkOutput(cfg); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(cfg.OutputDir, 0o755); err != nil {
-		return nil, fsx.Wrap(err, cfg.OutputDir, "make the output directory")
+	if err := fsx.MkdirAll(cfg.OutputDir); err != nil {
+		return nil, err
 	}
 	f, err := fsx.OpenLocked(filepath.Join(cfg.OutputDir, openMetrics))
 	if err != nil {
@@ -135,13 +135,15 @@ func (o *output) restore(text []byte) error {
 	return o.parse()
 }
 
-// finish gives the metrics their name, once the result is there.
+// settle makes the metrics durable, so that what is written next is known to be of a run in progress whatever happens.
+func (o *output) settle() error { return fsx.Wrap(o.metrics.Sync(), o.metrics.Name(), "write") }
+
+// finish gives the metrics, which are settled, their name, once the result is there.
 func (o *output) finish() error {
-	err := o.metrics.Close()
-	if err == nil {
-		err = os.Rename(o.metrics.Name(), filepath.Join(o.dir, metricsFile))
+	if err := o.metrics.Close(); err != nil {
+		return fsx.Wrap(err, o.metrics.Name(), "write")
 	}
-	return fsx.Wrap(err, o.dir, "write "+metricsFile)
+	return fsx.Rename(o.metrics.Name(), filepath.Join(o.dir, metricsFile))
 }
 
 // stepLine and evalLine are the lines of metrics.jsonl.

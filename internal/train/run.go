@@ -155,6 +155,9 @@ func (t *trainer) end(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	t.LossNow = r.EvalLoss // of what is written, for the report
+	if err := t.out.settle(); err != nil {
+		return nil, err
+	}
 	if err := t.write(t.out.dir); err != nil {
 		return nil, err
 	}

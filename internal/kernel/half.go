@@ -63,6 +63,70 @@ func (h *Halves) Band(off, rows int) *Halves {
 	return &band
 }
 
+// TakeTokens fills block 0 of h with tokens [first, first+count) of x, at most Block of them. The other tokens are zero, and so are
+// the features that x lacks.
+func (h *Halves) TakeTokens(x *Halves, first, count int) {
+	dst, depth := h.block(0), x.depth()*Block
+	if count == Block && first%Block == 0 {
+		copy(dst, x.block(first/Block))
+		clear(dst[depth:])
+		return
+	}
+	clear(dst)
+	for done := 0; done < count; {
+		src, at := x.block((first+done)/Block), (first+done)%Block
+		n := min(count-done, Block-at)
+		for f := 0; f < depth; f += Block {
+			copy(dst[f+done:][:n], src[f+at:])
+		}
+		done += n
+	}
+}
+
+// PutTokens writes the first count tokens of block 0 of h to tokens [first, first+count) of x, but for features that x lacks.
+func (h *Halves) PutTokens(x *Halves, first, count int) {
+	src, depth := h.block(0), x.depth()*Block
+	for done := 0; done < count; {
+		dst, at := x.block((first+done)/Block), (first+done)%Block
+		n := min(count-done, Block-at)
+		if n == Block {
+			copy(dst, src[:depth])
+			return
+		}
+		for f := 0; f < depth; f += Block {
+			copy(dst[f+at:][:n], src[f+done:])
+		}
+		done += n
+	}
+}
+
+// SetTransposed fills h with block b of x with tokens in the place of features: 32 of
+// them, and a block for each group.
+func (h *Halves) SetTransposed(x *Halves, b int) {
+	src := x.block(b)
+	h.Reset(Block, len(src)/stepPairs)
+	for g := range h.blocks {
+		var lines [stepPairs]pair
+		tokenLines(src[g*stepPairs:][:stepPairs], lines[:])
+		rowsOfTiles(lines[:], h.block(g))
+	}
+}
+
+// ExpandBlock writes the values of block b, rounded, to y, features × Block.
+func (h *Halves) ExpandBlock(b int, y []float32) { UnpackHalves(h.block(b), y) }
+
+// ClearTokens zeroes the tokens from first on in the last block.
+func (h *Halves) ClearTokens(first int) {
+	if first%Block == 0 {
+		return
+	}
+	last := h.block(first / Block)
+	for f := 0; f < len(last); f += Block {
+		clear(last[f+first%Block:][:Block-first%Block])
+	}
+}
+
+// Expand writes the rounded values
 // Expand writes the rounded values to y, of the shape that Set was given.
 func (h *Halves) Expand(y Tensor) {
 	Parallel(h.blocks, func(b int) { UnpackHalves(h.block(b), y.Blk(b)) })

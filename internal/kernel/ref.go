@@ -1,6 +1,9 @@
 package kernel
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // The reference of every kernel: short, obviously right, and what runs where no assembly exists. "rows × Block" operands
 // are contiguous; cols is a vector of one value per token of a block.
@@ -303,6 +306,41 @@ func refTileColumns(src, dst []pair) {
 	for i := range tileGroup * tileSide {
 		dst[i] = src[i%tileSide*Block+i/tileSide]
 	}
+}
+
+// refRowsOfTiles turns the lines of two tiles to 16 rows of 32 pairs, their columns.
+func refRowsOfTiles(src, dst []pair) {
+	for i := range tileGroup * tileSide {
+		dst[i%tileSide*Block+i/tileSide] = src[i]
+	}
+}
+
+// refTokenLines turns rows of 32 tokens, pairs of features, to two lines each, of the even feature and of the odd, tokens paired.
+func refTokenLines(x, y []pair) {
+	for f := range 2 * len(x) / Block {
+		for t := range Block / 2 {
+			even, odd := x[f/2*Block+2*t], x[f/2*Block+2*t+1]
+			y[f*Block/2+t] = even>>(f%2*16)&0xffff | odd>>(f%2*16)<<16
+		}
+	}
+}
+
+// refExpPairs is refExpCols, x unchanged, with the results rounded by pairs of features.
+func refExpPairs(x []float32, scale float32, shift, sum *[Block]float32, y []pair) {
+	e := slices.Clone(x)
+	refExpCols(e, scale, shift, sum)
+	refToPairs(e, y)
+}
+
+// refScoreGrads computes p = exp(s·scale − lse) and ds = p·(dp − delta)·scale, keys × Block, and writes p and ds by pairs of queries,
+// and ds by pairs of keys.
+func refScoreGrads(s, dp []float32, scale float32, lse, delta *[Block]float32, p, dsT, ds []pair) {
+	e, d := slices.Clone(s), slices.Clone(dp)
+	refExpCols(e, scale, lse, &[Block]float32{})
+	refSoftmaxBackward(e, d, delta, scale)
+	refToTokenPairs(e, p, tileSide)
+	refToTokenPairs(d, dsT, tileSide)
+	refToPairs(d, ds)
 }
 
 // refPrefetch does nothing: memory is fetched when it is read.

@@ -21,9 +21,6 @@ func partLinesAMX(rows int, src []float32, stride, steps int, dst []pair)
 func partPairsAMX(src []float32, stride, n int, dst []pair, step int)
 
 //go:noescape
-func tileColumnsAMX(src, dst []pair)
-
-//go:noescape
 func transTilesAMX(src []uint16, stride int, dst []pair)
 
 //go:noescape
@@ -31,6 +28,21 @@ func toPairsAVX512BF16(x []float32, y []pair)
 
 //go:noescape
 func toTokenPairsAVX512BF16(x []float32, y []pair, step int)
+
+//go:noescape
+func tileColumnsAVX512BF16(src, dst []pair)
+
+//go:noescape
+func rowsOfTilesAVX512BF16(src, dst []pair)
+
+//go:noescape
+func tokenLinesAVX512BF16(x, y []pair)
+
+//go:noescape
+func expPairsAVX512BF16(x []float32, scale float32, shift, sum *[Block]float32, y []pair)
+
+//go:noescape
+func scoreGradsAVX512BF16(s, dp []float32, scale float32, lse, delta *[Block]float32, p, dsT, ds []pair)
 
 //go:noescape
 func pairGemm12x32AVX512BF16(k int, a *pair, rs, ps int, b *pair, ldb int, c *float32, ldc int, acc bool)
@@ -457,10 +469,46 @@ func partPairs(src []float32, stride, n int, dst []pair, step int) {
 
 func tileColumns(src, dst []pair) {
 	switch active {
-	case isAMX:
-		tileColumnsAMX(src, dst)
+	case isAMX, isAVX512BF16:
+		tileColumnsAVX512BF16(src, dst)
 	default:
 		refTileColumns(src, dst)
+	}
+}
+
+func rowsOfTiles(src, dst []pair) {
+	switch active {
+	case isAMX, isAVX512BF16:
+		rowsOfTilesAVX512BF16(src, dst)
+	default:
+		refRowsOfTiles(src, dst)
+	}
+}
+
+func tokenLines(x, y []pair) {
+	switch active {
+	case isAMX, isAVX512BF16:
+		tokenLinesAVX512BF16(x, y)
+	default:
+		refTokenLines(x, y)
+	}
+}
+
+func expPairs(x []float32, scale float32, shift, sum *[Block]float32, y []pair) {
+	switch active {
+	case isAMX, isAVX512BF16:
+		expPairsAVX512BF16(x, scale, shift, sum, y)
+	default:
+		refExpPairs(x, scale, shift, sum, y)
+	}
+}
+
+func scoreGrads(s, dp []float32, scale float32, lse, delta *[Block]float32, p, dsT, ds []pair) {
+	switch active {
+	case isAMX, isAVX512BF16:
+		scoreGradsAVX512BF16(s, dp, scale, lse, delta, p, dsT, ds)
+	default:
+		refScoreGrads(s, dp, scale, lse, delta, p, dsT, ds)
 	}
 }
 

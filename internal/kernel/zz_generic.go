@@ -70,6 +70,18 @@ func partPairs(src []float32, stride, n int, dst []pair, step int) {
 
 func tileColumns(src, dst []pair) { refTileColumns(src, dst) }
 
+func rowsOfTiles(src, dst []pair) { refRowsOfTiles(src, dst) }
+
+func tokenLines(x, y []pair) { refTokenLines(x, y) }
+
+func expPairs(x []float32, scale float32, shift, sum *[Block]float32, y []pair) {
+	refExpPairs(x, scale, shift, sum, y)
+}
+
+func scoreGrads(s, dp []float32, scale float32, lse, delta *[Block]float32, p, dsT, ds []pair) {
+	refScoreGrads(s, dp, scale, lse, delta, p, dsT, ds)
+}
+
 func transTiles(src []uint16, stride int, dst []pair) { refTransTiles(src, stride, dst) }
 
 func transpose(rows int, src, dst []float32, ldd int) { refTranspose(rows, src, dst, ldd) }

@@ -32,31 +32,22 @@ func (g *Graph) Attention(qkv *Var, h Heads) (*Var, error) {
 	a := &attention{g: g, h: h, qkv: qkv}
 	y := &Var{rows: h.Query * h.Size, needGrad: qkv.needGrad}
 	a.y = y
-	y.act.ownOr(g, y.rows, &g.mem.heads, func() error {
-		x, err := qkv.act.again()
-		if err == nil {
-			a.forward(x, y.act.buf.get(g.blocks, y.rows))
-		}
-		return err
-	})
+	a.place()
 	g.heads = h
 	fwd := newOp("attention", activationType, nominal(y.rows), func(in []G.Value) (G.Value, error) {
-		a.forward(values(in[0], qkv.rows), y.act.buf.get(g.blocks, y.rows))
+		out := y.act.buf.get(g.blocks, y.rows)
+		if qkv.act.halves != nil {
+			a.forwardHalf(qkv.act.halves, y.act.halves)
+		} else {
+			a.forward(values(in[0], qkv.rows), out)
+		}
 		return y.act.filled()
 	})
+	fwd.show = y.act.show
 	fwd.wrt, fwd.flops = []bool{qkv.needGrad}, a.flops
 	fwd.diff = func(grad *G.Node) (G.Nodes, error) {
 		bwd := newOp("attention backward", activationType, nominal(qkv.rows), func(in []G.Value) (G.Value, error) {
-			out, err := y.act.again()
-			if err != nil {
-				return nil, err
-			}
-			x, err := qkv.act.again()
-			if err != nil {
-				return nil, err
-			}
-			a.backward(x, out, values(in[0], y.rows), g.mem.dQKV.get(g.blocks, qkv.rows))
-			return g.mem.dQKV.value, nil
+			return g.mem.dQKV.value, a.differentiate(values(in[0], y.rows), g.mem.dQKV.get(g.blocks, qkv.rows))
 		})
 		bwd.flops = func() float64 { return 2 * a.flops() }
 		g.mem.dQKV.reserve(qkv.rows)
@@ -66,6 +57,61 @@ func (g *Graph) Attention(qkv *Var, h Heads) (*Var, error) {
 	var err error
 	y.node, err = fwd.apply(qkv.node)
 	return y, err
+}
+
+// place decides where the result lives: in bfloat16 where the queries, keys and values do.
+func (a *attention) place() {
+	g, y := a.g, a.y
+	if a.qkv.act.halves != nil {
+		g.halfHeads = true
+		if !g.Training || g.Checkpointing {
+			g.headRows = max(g.headRows, a.qkv.rows+y.rows)
+		}
+		y.act.keepHalves(g, y.rows, &g.mem.heads, &g.mem.headsHalves, func() error {
+			x, err := a.qkv.act.againHalves()
+			if err == nil {
+				a.forwardHalf(x, y.act.halves)
+			}
+			return err
+		})
+		return
+	}
+	y.act.ownOr(g, y.rows, &g.mem.heads, func() error {
+		x, err := a.qkv.act.again()
+		if err == nil {
+			a.forward(x, y.act.buf.get(g.blocks, y.rows))
+		}
+		return err
+	})
+}
+
+// differentiate writes dqkv for the gradient dy of the result.
+func (a *attention) differentiate(dy, dqkv kernel.Tensor) error {
+	if a.qkv.act.halves == nil {
+		y, err := a.y.act.again()
+		if err != nil {
+			return err
+		}
+		qkv, err := a.qkv.act.again()
+		if err == nil {
+			a.backward(qkv, y, dy, dqkv)
+		}
+		return err
+	}
+	y, err := a.y.act.againHalves()
+	if err != nil {
+		return err
+	}
+	qkv, err := a.qkv.act.againHalves()
+	if err != nil {
+		return err
+	}
+	var halves *kernel.Halves
+	if a.qkv.act.gradRounded {
+		halves = a.g.mem.roundAhead(dqkv)
+	}
+	a.backwardHalf(qkv, y, dy, dqkv, halves)
+	return nil
 }
 
 // flops are those of the two products, of which causality leaves half.
@@ -95,11 +141,19 @@ type scratch struct {
 	delta    [blk]float32
 	maxima   [blk]float32
 	sum, lse [blk]float32
+
+	half halfScratch
 }
 
 // scratchRows is the width of a worker's scratch memory per token of the longest sequence, for the backward pass, which
-// needs the most: keys, values and their gradients, and two blocks of scores.
-func (h Heads) scratchRows() int { return 2*h.Size + 2*panelWidth(h.Size) + 2*blk }
+// needs the most: keys, values and their gradients, and two blocks of scores; in bfloat16, one of both, and three blocks of what is
+// computed of scores.
+func (h Heads) scratchRows(half bool) int {
+	if half {
+		return 7*halfWidth(h.Size)/2 + 2*blk + 3*blk/2
+	}
+	return 2*h.Size + 2*panelWidth(h.Size) + 2*blk
+}
 
 // attentionScratch hands scratch memory to workers; there are never more pieces than workers.
 type attentionScratch struct {

@@ -51,7 +51,7 @@ func (a *attention) backward(qkv, y, dy, dqkv kernel.Tensor) {
 				addTokenMajor(s.p, do, keys, ld, width, d, &s.doT, s.dv)
 			}
 		}
-		a.storeKV(s, dqkv, start, length, kv, width)
+		a.storeKV(s, dqkv, nil, start, length, kv, width)
 	})
 }
 
@@ -79,8 +79,9 @@ func addTokenMajor(w, x []float32, keys, ld, width, d int, xT *[]float32, out []
 	}
 }
 
-// storeKV turns the gradients of keys and values back to features before tokens and writes them to dqkv.
-func (a *attention) storeKV(s *scratch, dqkv kernel.Tensor, start, length, kv, width int) {
+// storeKV turns the gradients of keys and values back to features before tokens and writes them to dqkv, and to
+// halves if that is not nil.
+func (a *attention) storeKV(s *scratch, dqkv kernel.Tensor, halves *kernel.Halves, start, length, kv, width int) {
 	d, n := a.h.Size, kernel.Blocks(length)
 	tile := grow(&s.q, max(width, blk)*blk)
 	for b := range n {
@@ -92,7 +93,7 @@ func (a *attention) storeKV(s *scratch, dqkv kernel.Tensor, start, length, kv, w
 			if i == 0 {
 				a.rotate(tile[:d*blk], b, n, true)
 			}
-			store(tile[:d*blk], dqkv.Band((a.h.Query+i*a.h.KV+kv)*d, d), start+b*blk, count)
+			a.put(tile[:d*blk], dqkv, halves, (a.h.Query+i*a.h.KV+kv)*d, start+b*blk, count, &s.half.o)
 		}
 	}
 }

@@ -43,8 +43,41 @@ func (b *buffer) get(n, rows int) kernel.Tensor {
 type activation struct {
 	buf       *buffer
 	recompute func() error // nil where the buffer is the activation's own
+	// halves is the value in bfloat16, where that is all that the next operator reads and that is kept.
+	halves *kernel.Halves
 	// Products with the value, and with its gradient, are in bfloat16.
 	rounded, gradRounded bool
+}
+
+// keepHalves makes a an activation in bfloat16, of which share holds the values in float32 after again. Without a backward pass it
+// lives in halves, and with checkpointing as well, where recompute computes it again.
+func (a *activation) keepHalves(g *Graph, rows int, share *buffer, halves *kernel.Halves, recompute func() error) {
+	a.buf, a.halves = share.reserve(rows), halves
+	switch {
+	case g.Training && g.Checkpointing:
+		a.recompute = recompute
+	case g.Training:
+		a.halves = &kernel.Halves{}
+		g.keptHalf += rows
+	}
+}
+
+// againHalves returns the activation's value in bfloat16 during the backward pass.
+func (a *activation) againHalves() (*kernel.Halves, error) {
+	if a.recompute != nil && a.buf.owner != a {
+		if err := a.recompute(); err != nil {
+			return nil, err
+		}
+		a.buf.owner = a
+	}
+	return a.halves, nil
+}
+
+// show writes a value that is in bfloat16 only to the buffer.
+func (a *activation) show() {
+	if a.halves != nil {
+		a.halves.Expand(a.buf.get(a.halves.Blocks(), a.buf.rows))
+	}
 }
 
 // filled says that the buffer holds a's value now, and returns it.
@@ -55,6 +88,13 @@ func (a *activation) filled() (G.Value, error) {
 
 // again returns the activation's value during the backward pass.
 func (a *activation) again() (kernel.Tensor, error) {
+	if a.halves != nil {
+		_, err := a.againHalves()
+		if err == nil {
+			a.show()
+		}
+		return kernel.NewTensor(a.buf.data, a.buf.rows), err
+	}
 	if a.recompute != nil && a.buf.owner != a {
 		if err := a.recompute(); err != nil {
 			return kernel.Tensor{}, err
@@ -101,6 +141,8 @@ type shared struct {
 	// ahead of the product.
 	halves kernel.Halves
 	ahead  *float32
+
+	qkvHalves, headsHalves kernel.Halves // forward
 
 	// Operands of sampled products in bfloat16.
 	xTokens struct {

@@ -75,6 +75,8 @@ type Graph struct {
 	heads      Heads // of the widest attention
 	vocab      int   // of the loss
 	halfHead   bool  // its products are in bfloat16
+	halfHeads  bool  // attention's are
+	headRows   int   // features of the widest attention's input and output in bfloat16, where layers share those
 	result     Result
 }
 
@@ -171,11 +173,11 @@ func (g *Graph) Memory(tokens, longest int) Memory {
 	for _, b := range g.mem.all() {
 		m.Shared += n * int64(b.most) * block
 	}
-	m.Shared += n * int64(g.halfRows+g.tokenRows+g.besideRows) * block / 2
+	m.Shared += n * int64(g.halfRows+g.tokenRows+g.besideRows+g.headRows) * block / 2
 	if g.vocab > 0 {
 		m.Logits = g.logitsMemory(n)
 	}
-	m.Attention = int64(kernel.Threads()) * int64(kernel.Blocks(longest)) * block * int64(g.heads.scratchRows())
+	m.Attention = int64(kernel.Threads()) * int64(kernel.Blocks(longest)) * block * int64(g.heads.scratchRows(g.halfHeads))
 	return m
 }
 

@@ -154,14 +154,16 @@ func (o operand) mulSerial(w *Weight, r int, y kernel.Tensor) {
 // linearKind says where a projection stands in the layer, and so which shared memory it uses.
 type linearKind struct {
 	out, dIn func(*shared) *buffer
-	wide     bool // the result is wider than the stream
-	last     bool // the result is the layer's
+	halves   func(*shared) *kernel.Halves // what reads the result takes it in bfloat16, where that is what products are in
+	wide     bool                         // the result is wider than the stream
+	last     bool                         // the result is the layer's
 }
 
 var (
 	// QKV projects the normed stream to queries, keys and values.
 	QKV = linearKind{
 		out: func(m *shared) *buffer { return &m.qkv }, dIn: func(m *shared) *buffer { return &m.dNormed }, wide: true,
+		halves: func(m *shared) *kernel.Halves { return &m.qkvHalves },
 	}
 	// GateUp projects the normed stream to the two inputs of SwiGLU.
 	GateUp = linearKind{
@@ -202,7 +204,7 @@ func (g *Graph) Linear(kind linearKind, x, residual *Var, weights ...*Weight) (*
 	l.even = !slices.ContainsFunc(weights[:len(weights)-1], func(w *Weight) bool { return w.Out%2 == 1 })
 	l.place()
 	fwd := newOp("linear "+weights[0].Name, activationType, nominal(y.rows), l.forward)
-	fwd.wrt, fwd.diff, fwd.flops = wrt, l.diff, l.flops
+	fwd.wrt, fwd.diff, fwd.flops, fwd.show = wrt, l.diff, l.flops, l.y.act.show
 	var err error
 	y.node, err = fwd.apply(inputs...)
 	return y, err
@@ -221,6 +223,8 @@ func (l *linear) place() {
 		}
 	}
 	switch {
+	case l.kind.halves != nil && l.weights[0].Half != nil && kernel.PairProducts():
+		a.keepHalves(g, l.y.rows, share, l.kind.halves(&g.mem), l.again)
 	case l.kind.last || !g.Training:
 		a.own(g, l.y.rows, share)
 	case l.kind.wide && g.HalfActivations && !g.Checkpointing:
@@ -314,7 +318,7 @@ func (l *linear) compute(x, r kernel.Tensor) {
 	if acc && &r.Data[0] != &y.Data[0] {
 		kernel.Parallel(y.N(), func(b int) { copy(y.Blk(b), r.Blk(b)) })
 	}
-	o := l.g.mem.operand(l.weights[0], x)
+	o := l.operand(x)
 	off := 0
 	for _, w := range l.weights {
 		band := y.Band(off, w.Out)
@@ -332,11 +336,25 @@ func (l *linear) compute(x, r kernel.Tensor) {
 	// What follows must see what the backward pass will see: attention's probabilities are computed twice, and belong to
 	// sums that are kept.
 	switch {
+	case l.y.act.halves != nil:
+		l.y.act.halves.Set(y)
 	case l.kept != nil:
 		l.kept.SetRounding(y)
 	case l.kind.wide && l.g.HalfActivations && l.g.Training:
 		l.g.mem.halves.SetRounding(y)
 	}
+}
+
+// operand prepares the input x for products. In float32 it may not be there yet.
+func (l *linear) operand(x kernel.Tensor) operand {
+	h := l.x.act.halves
+	if h == nil {
+		return l.g.mem.operand(l.weights[0], x)
+	}
+	if slices.ContainsFunc(l.weights, func(w *Weight) bool { return w.drops(l.g) }) {
+		h.Expand(x)
+	}
+	return operand{x, h}
 }
 
 func (l *linear) diff(grad *G.Node) (G.Nodes, error) {

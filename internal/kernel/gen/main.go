@@ -57,7 +57,11 @@ func functions() []*function {
 		{"partGemm", params(partGemmParams), []target{amx}, partGemm, "refPartGemm"},
 		{"partLines", params(partLinesParams), []target{amx}, partLines, "refPartLines"},
 		{"partPairs", params(partPairsParams), []target{amx}, partPairs, "refPartPairs"},
-		{"tileColumns", params(columnsParams), []target{amx}, tileColumns, "refTileColumns"},
+		{"tileColumns", params(columnsParams), []target{avx512bf16}, tileColumns, "refTileColumns"},
+		{"rowsOfTiles", params(columnsParams), []target{avx512bf16}, rowsOfTiles, "refRowsOfTiles"},
+		{"tokenLines", params("x, y []pair"), []target{avx512bf16}, tokenLines, "refTokenLines"},
+		{"expPairs", params(expPairsParams), []target{avx512bf16}, expPairs, "refExpPairs"},
+		{"scoreGrads", params(scoreGradsParams), []target{avx512bf16}, scoreGrads, "refScoreGrads"},
 		{"transTiles", params(transParams), []target{amx}, transTiles, "refTransTiles"},
 		{"transpose", params("rows int, src, dst []float32, ldd int"), []target{avx2}, transpose, "refTranspose"},
 	}

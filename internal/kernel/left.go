@@ -1,0 +1,75 @@
+package kernel
+
+// Left is a matrix in bfloat16 as the left operand of products with blocks of a Halves: in tiles, by groups of 32 rows and steps of
+// 32 values along the depth.
+type Left struct {
+	steps int
+	tiles []pair // (groups, steps, 2 tiles of 16 rows × 16 pairs)
+}
+
+// stepPairs is the number of pairs of a group of rows in a step.
+const stepPairs = tileGroup * tileSide
+
+// Reset makes room for rows × depth values, both multiples of 32.
+func (l *Left) Reset(rows, depth int) {
+	l.steps = depth / tileGroup
+	l.tiles = resize(l.tiles, rows/tileGroup*l.steps*stepPairs)
+}
+
+// step returns step s of group g.
+func (l *Left) step(g, s int) []pair { return l.tiles[(g*l.steps+s)*stepPairs:][:stepPairs] }
+
+// SetTokens fills the rows of group g with the tokens of block b of x, whose features go along the depth.
+func (l *Left) SetTokens(g int, x *Halves, b int) {
+	src := x.block(b)
+	for s := range l.steps {
+		tileColumns(src[s*tileSide*Block:][:tileSide*Block], l.step(g, s))
+	}
+}
+
+// SetFeatures fills step s with the tokens of block b of x, whose features are the rows.
+func (l *Left) SetFeatures(s int, x *Halves, b int) {
+	src := x.block(b)
+	for g := range len(src) / (tileSide * Block) {
+		tokenLines(src[g*tileSide*Block:][:tileSide*Block], l.step(g, s))
+	}
+}
+
+// Mul computes y = l·x for the first groups of rows and the first steps along the depth, or adds it to y with acc. x is block b of
+// what it is given, y is rows × Block. It needs at least one group and step.
+func (l *Left) Mul(groups, steps int, x *Halves, b int, y []float32, acc bool) {
+	right := x.block(b)
+	_ = l.step(groups-1, steps-1)
+	_ = right[steps*tileSide*Block-1]
+	_ = y[groups*tileGroup*Block-1]
+	if active != isAVX512BF16 {
+		tileGemm(&tileConfigs[tileSide], groups, steps, l.tiles, l.steps*stepPairs, right, y, right, acc)
+		return
+	}
+	for g := range groups {
+		for s := range steps {
+			pairGemm(tileGroup, tileSide, pairMatrix{l.step(g, s), tileSide, 1}, right[s*tileSide*Block:], y[g*tileGroup*Block:], acc || s > 0)
+		}
+	}
+}
+
+// PairProducts tells whether the processor multiplies bfloat16 values.
+func PairProducts() bool { return active >= isAVX512BF16 }
+
+// ExpHalves fills block 0 of y with exp(x[f,t]·scale − shift[t]) and adds the values to sum[t] before they are rounded, in order of f.
+// The number of features is even. It is as exact as ExpCols.
+func ExpHalves(x []float32, scale float32, shift, sum *[Block]float32, y *Halves) {
+	y.Reset(len(x)/Block, 1)
+	expPairs(x, scale, shift, sum, y.pairs)
+}
+
+// ScoreGrads computes probabilities p = exp(s·scale − lse) and the gradients ds = p·(dp − delta)·scale of the scores s, given those of
+// p. s and dp are keys × Block queries, keys a multiple of 32. p and dsT are left operands keys × queries, ds is a right one with
+// the keys as features.
+func ScoreGrads(s, dp []float32, scale float32, lse, delta *[Block]float32, p, dsT *Left, ds *Halves) {
+	keys := len(s) / Block
+	p.Reset(keys, Block)
+	dsT.Reset(keys, Block)
+	ds.Reset(keys, 1)
+	scoreGrads(s, dp[:len(s)], scale, lse, delta, p.tiles, dsT.tiles, ds.pairs)
+}

@@ -1,0 +1,98 @@
+package nn
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"shira/internal/kernel"
+)
+
+// attend returns an attention of its own over sequences of the given lengths, and random queries, keys and values, which are
+// bfloat16 values, and a gradient of the result.
+func attend(h Heads, lengths ...int) (a *attention, qkv, dy kernel.Tensor) {
+	g := NewGraph(Options{Training: true})
+	total := 0
+	for _, n := range lengths {
+		total += n
+	}
+	g.batch, g.blocks = Batch{IDs: make([]int32, total), Lengths: lengths}, kernel.Blocks(total)
+	rng := rand.New(rand.NewPCG(1, uint64(total)))
+	random := func(rows int) kernel.Tensor {
+		x := kernel.NewTensor(make([]float32, g.blocks*rows*blk), rows)
+		for i := range x.Data {
+			x.Data[i] = kernel.FromHalf(kernel.ToHalf(float32(rng.NormFloat64())))
+		}
+		return x
+	}
+	qkv, dy = random((h.Query+2*h.KV)*h.Size), random(h.Query*h.Size)
+	return &attention{g: g, h: h, qkv: &Var{rows: qkv.Rows, needGrad: true}, y: &Var{rows: dy.Rows, needGrad: true}}, qkv, dy
+}
+
+func halvesOf(x kernel.Tensor) *kernel.Halves {
+	h := &kernel.Halves{}
+	h.Set(x)
+	return h
+}
+
+func like(x kernel.Tensor) kernel.Tensor {
+	y := kernel.NewTensor(make([]float32, len(x.Data)), x.Rows)
+	for i := range y.Data {
+		y.Data[i] = float32(math.NaN())
+	}
+	return y
+}
+
+// distance returns how far got is from want, as a share of want's norm.
+func distance(got, want []float32) float64 {
+	var diff, norm float64
+	for i, w := range want {
+		diff += float64(got[i]-w) * float64(got[i]-w)
+		norm += float64(w) * float64(w)
+	}
+	return math.Sqrt(diff / norm)
+}
+
+// TestAttentionInHalves holds attention in bfloat16 to that in float32 for the same queries, keys and values.
+func TestAttentionInHalves(t *testing.T) {
+	for _, size := range []int{2, 6, 8, 48, 64, 128} {
+		for _, heads := range []Heads{{Query: 2, KV: 2}, {Query: 6, KV: 2}} {
+			for _, lengths := range [][]int{{1}, {32}, {64, 64}, {200}, {5, 40, 33, 1, 70}} {
+				for _, rope := range []*Rope{nil, NewRope(size, 10000)} {
+					h := heads
+					h.Size, h.Rope = size, rope
+					what := fmt.Sprintf("%d of %d heads of %d, lengths %v, rope %v", h.KV, h.Query, size, lengths, rope != nil)
+					a, qkv, dy := attend(h, lengths...)
+					want, got := like(dy), like(dy)
+					a.forward(qkv, want)
+					var y kernel.Halves
+					wantLSE := append([]float32{}, a.lse...)
+					a.forwardHalf(halvesOf(qkv), &y)
+					y.Expand(got)
+					if e := distance(got.Data, want.Data); !(e < 0.006) {
+						t.Errorf("%s: the result differs by %.3g of its norm", what, e)
+					}
+					if e := distance(a.lse, wantLSE); !(e < 0.006) {
+						t.Errorf("%s: the log-sum-exp differs by %.3g of its norm", what, e)
+					}
+					wantGrad, gotGrad := like(qkv), like(qkv)
+					a.backward(qkv, want, dy, wantGrad)
+					var rounded kernel.Halves
+					rounded.Reset(qkv.Rows, a.g.blocks)
+					a.backwardHalf(halvesOf(qkv), &y, dy, gotGrad, &rounded)
+					if e := distance(gotGrad.Data, wantGrad.Data); !(e < 0.015) {
+						t.Errorf("%s: gradients differ by %.3g of their norm", what, e)
+					}
+					again := like(qkv)
+					rounded.Expand(again)
+					for i, v := range again.Data {
+						if v != kernel.FromHalf(kernel.ToHalf(gotGrad.Data[i])) {
+							t.Fatalf("%s: gradient %d is %g, rounded %g", what, i, gotGrad.Data[i], v)
+						}
+					}
+				}
+			}
+		}
+	}
+}

@@ -54,8 +54,8 @@ resume-check: build ## training runs killed at random times, 50 of them, must en
 bench-switch: build ## switches of a 1.1B model on the disk and in memory, beside the disk itself, fusing and PyTorch
 	scripts/bench_switch.sh
 
-crash: ## kills the program, and makes its calls fail, while it switches: about two minutes; needs strace, and unshare
-	SHIRA_CRASH=1 go test -count=1 -v -run Crash ./cmd/shira ./internal/switcher
+crash: ## kills, failing calls and lost power while it switches, trains and fuses: about seven minutes; needs strace, and unshare
+	SHIRA_CRASH=1 go test -count=1 -v -timeout 30m -run Crash ./cmd/shira ./internal/switcher
 
 quality: build ## held-out losses of every method on a text: MODEL=… TRAIN=… TEST=…; half an hour
 	scripts/quality.sh $(MODEL) $(TRAIN) $(TEST)

@@ -31,8 +31,8 @@ type crashed struct {
 	states map[string]string   // SHA-256 of the weights → name
 }
 
-// newCrashed builds the program and makes two sparse adapters and one of low rank, in dir.
-func newCrashed(t *testing.T, dir string) *crashed {
+// buildShira builds the program in dir, for tests that only `make crash` runs.
+func buildShira(t *testing.T, dir string) string {
 	t.Helper()
 	if os.Getenv("SHIRA_CRASH") == "" {
 		t.Skip("SHIRA_CRASH is not set: `make crash` runs this")
@@ -40,12 +40,19 @@ func newCrashed(t *testing.T, dir string) *crashed {
 	if runtime.GOOS != "linux" {
 		t.Skip("needs Linux")
 	}
-	c := &crashed{t: t, dir: dir, shira: filepath.Join(dir, "shira"), model: filepath.Join(dir, "model"), states: map[string]string{}}
-	build := exec.Command("go", "build", "-o", c.shira, ".")
+	path := filepath.Join(dir, "shira")
+	build := exec.Command("go", "build", "-o", path, ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
+	return path
+}
+
+// newCrashed builds the program and makes two sparse adapters and one of low rank, in dir.
+func newCrashed(t *testing.T, dir string) *crashed {
+	t.Helper()
+	c := &crashed{t: t, dir: dir, shira: buildShira(t, dir), model: filepath.Join(dir, "model"), states: map[string]string{}}
 	base := filepath.Join("..", "..", "demo", "base")
 	c.check(os.CopyFS(c.model, os.DirFS(base)))
 	c.to = map[string][]string{"base": {"--revert"}}
@@ -234,13 +241,13 @@ func TestCrashKilled(t *testing.T) {
 
 // inject runs commands with a fault in each call of the given kinds in turn: an I/O error, a full disk, a kill. before makes
 // ready and returns a command; after looks at what it left. It returns how many faults there were.
-func (c *crashed) inject(calls []string, before func(when int) []string, after func(context string, code int, killed bool, out string)) int {
-	c.t.Helper()
+func inject(t *testing.T, calls []string, before func(when int) []string, after func(context string, code int, killed bool, out string)) int {
+	t.Helper()
 	if _, err := exec.LookPath("strace"); err != nil {
-		c.t.Skip("needs strace")
+		t.Skip("needs strace")
 	}
-	c.t.Setenv("GOMAXPROCS", "1") // calls are counted for each thread
-	log := filepath.Join(c.dir, "strace")
+	t.Setenv("GOMAXPROCS", "1") // calls are counted for each thread
+	log := filepath.Join(t.TempDir(), "strace")
 	total := 0
 	for _, call := range calls {
 		for _, fault := range []string{"error=EIO", "error=ENOSPC", "signal=KILL"} {
@@ -250,14 +257,16 @@ func (c *crashed) inject(calls []string, before func(when int) []string, after f
 				code, out := exitCode(append([]string{"strace", "-f", "-qq", "-o", log, "-e", "trace=" + call,
 					"-e", fmt.Sprintf("inject=%s:%s:when=%d", call, fault, when)}, command...)...)
 				text, err := os.ReadFile(log)
-				c.check(err)
+				if err != nil {
+					t.Fatal(err)
+				}
 				killed := strings.Contains(string(text), "killed by SIGKILL")
 				if missed++; killed || strings.Contains(string(text), "INJECTED") {
 					n, missed = n+1, 0
 				}
 				after(fmt.Sprintf("%s of the %d. %s, exit code %d", fault, when, call, code), code, killed, out)
 			}
-			c.t.Logf("%-15s %-12s %3d times", call, fault, n)
+			t.Logf("%-15s %-12s %3d times", call, fault, n)
 			total += n
 		}
 	}
@@ -284,7 +293,7 @@ func TestCrashInjected(t *testing.T) {
 			t.Errorf("%s: %s", context, out)
 		}
 	}
-	n := c.inject([]string{"pwrite64", "fsync", "fdatasync", "renameat", "unlinkat", "openat", "pread64"}, before, after)
+	n := inject(t, []string{"pwrite64", "fsync", "fdatasync", "renameat", "unlinkat", "openat", "pread64"}, before, after)
 	c.finish()
 	t.Logf("%d faults", n)
 	if n < 100 {
@@ -293,7 +302,7 @@ func TestCrashInjected(t *testing.T) {
 }
 
 // TestCrashSaves does that to the saving of a fused model over an older one: what is there is always one of them, whole, and
-// nothing is left beside it but by a kill.
+// nothing is left beside it but by a kill, and that only until the next run.
 func TestCrashSaves(t *testing.T) {
 	c := newCrashed(t, t.TempDir())
 	out := filepath.Join(c.dir, "fused")
@@ -314,9 +323,17 @@ func TestCrashSaves(t *testing.T) {
 		}
 		whole[digest()] = name
 	}
+	leftBehind := func() []string {
+		left, err := filepath.Glob(out + ".tmp-*")
+		c.check(err)
+		return left
+	}
 	before := func(int) []string {
 		if code, text := exitCode(fuse("a")...); code != 0 {
 			t.Fatal(text)
+		}
+		if left := leftBehind(); len(left) > 0 {
+			t.Fatalf("a whole run leaves %v", left)
 		}
 		return fuse("b")
 	}
@@ -328,16 +345,11 @@ func TestCrashSaves(t *testing.T) {
 		if !killed && code != 0 && code != 5 {
 			t.Errorf("%s: %s", context, text)
 		}
-		left, err := filepath.Glob(out + ".tmp-*")
-		c.check(err)
-		if len(left) > 0 && !killed && code != 0 {
+		if left := leftBehind(); len(left) > 0 && !killed && code != 0 {
 			t.Logf("%s: left behind: %v", context, left)
 		}
-		for _, path := range left {
-			c.check(os.RemoveAll(path))
-		}
 	}
-	n := c.inject([]string{"write", "pwrite64", "copy_file_range", "fsync", "fdatasync", "renameat2", "ftruncate", "mkdirat"}, before, after)
+	n := inject(t, []string{"write", "pwrite64", "copy_file_range", "fsync", "fdatasync", "renameat2", "ftruncate", "mkdirat"}, before, after)
 	t.Logf("%d faults", n)
 	if n < 20 {
 		t.Errorf("only %d faults", n)

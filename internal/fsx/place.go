@@ -25,6 +25,15 @@ func MkdirAll(dir string) error {
 	return Wrap(err, dir, "create the directory")
 }
 
+// Settle makes an open file durable, its content and its name.
+func Settle(f *os.File) error {
+	err := f.Sync()
+	if err == nil {
+		err = syncDir(filepath.Dir(f.Name()))
+	}
+	return Wrap(err, f.Name(), "write")
+}
+
 // Rename gives a file that is closed and durable another name in its directory, durably.
 func Rename(from, to string) error {
 	err := os.Rename(from, to)

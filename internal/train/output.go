@@ -136,7 +136,7 @@ func (o *output) restore(text []byte) error {
 }
 
 // settle makes the metrics durable, so that what is written next is known to be of a run in progress whatever happens.
-func (o *output) settle() error { return fsx.Wrap(o.metrics.Sync(), o.metrics.Name(), "write") }
+func (o *output) settle() error { return fsx.Settle(o.metrics) }
 
 // finish gives the metrics, which are settled, their name, once the result is there.
 func (o *output) finish() error {

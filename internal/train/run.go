@@ -134,6 +134,9 @@ func (t *trainer) begin(from *saved) error {
 	if err := t.out.sweep(false); err != nil {
 		return err
 	}
+	if err := t.out.rotate(t.cfg.SaveTotalLimit, t.Step, t.keepBest()); err != nil { // which the stop may have come before
+		return err
+	}
 	return t.out.openEvents(t.cfg, t.Step+1)
 }
 

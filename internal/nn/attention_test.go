@@ -96,3 +96,32 @@ func TestAttentionInHalves(t *testing.T) {
 		}
 	}
 }
+
+// The attention of models of 110 million parameters and of 1.1 billion.
+func BenchmarkAttentionInHalves(b *testing.B) {
+	for name, s := range map[string]struct {
+		heads   Heads
+		lengths []int
+	}{
+		"110M/4x256":  {Heads{Query: 12, KV: 12, Size: 64, Rope: NewRope(64, 10000)}, []int{256, 256, 256, 256}},
+		"1.1B/1x512":  {Heads{Query: 32, KV: 4, Size: 64, Rope: NewRope(64, 10000)}, []int{512}},
+		"1.1B/1x4096": {Heads{Query: 32, KV: 4, Size: 64, Rope: NewRope(64, 10000)}, []int{4096}},
+	} {
+		a, qkv, dy := attend(s.heads, s.lengths...)
+		in, dqkv := halvesOf(qkv), like(qkv)
+		var y, rounded kernel.Halves
+		rounded.Reset(qkv.Rows, a.g.blocks)
+		b.Run(name+"/forward", func(b *testing.B) {
+			for b.Loop() {
+				a.forwardHalf(in, &y)
+			}
+			b.ReportMetric(a.flops()*float64(b.N)/float64(b.Elapsed().Nanoseconds()), "GF/s")
+		})
+		b.Run(name+"/backward", func(b *testing.B) {
+			for b.Loop() {
+				a.backwardHalf(in, &y, dy, dqkv, &rounded)
+			}
+			b.ReportMetric(2*a.flops()*float64(b.N)/float64(b.Elapsed().Nanoseconds()), "GF/s")
+		})
+	}
+}

@@ -100,16 +100,59 @@ func (h *Halves) PutTokens(x *Halves, first, count int) {
 	}
 }
 
-// SetTransposed fills h with block b of x with tokens in the place of features: 32 of
-// them, and a block for each group.
-func (h *Halves) SetTransposed(x *Halves, b int) {
+// SetAcross fills features [32i, 32i+32) of all blocks of h with the tokens of block b of x, whose features, by groups of 32, become
+// the tokens of h's blocks.
+func (h *Halves) SetAcross(i int, x *Halves, b int) {
 	src := x.block(b)
-	h.Reset(Block, len(src)/stepPairs)
-	for g := range h.blocks {
+	for g := range len(src) / stepPairs {
 		var lines [stepPairs]pair
 		tokenLines(src[g*stepPairs:][:stepPairs], lines[:])
-		rowsOfTiles(lines[:], h.block(g))
+		rowsOfTiles(lines[:], h.block(g)[i*stepPairs:][:stepPairs])
 	}
+}
+
+// TakeTurned is TakeTokens with rotary positions applied, whose cosines and sines are given for half of x's features, an even number.
+func (h *Halves) TakeTurned(x *Halves, first, count int, cos, sin []float32) {
+	n := x.depth() * Block
+	dst := h.block(0)
+	src := dst[:n]
+	if count == Block && first%Block == 0 {
+		src = x.block(first / Block)
+		clear(dst[n:])
+	} else {
+		h.TakeTokens(x, first, count)
+	}
+	if x.rows%4 == 0 {
+		turnPairs(src, dst[:n], cos[:n], sin[:n])
+		return
+	}
+	values := borrow(2 * n)
+	defer buffers.Put(values)
+	UnpackHalves(src, *values)
+	Rotate((*values)[:n], (*values)[n:], cos, sin)
+	PackHalves(*values, dst)
+}
+
+// View returns tokens [first, first+count) of h as a block of a Halves: where they lie, if they are a block of h and fill whole
+// tiles, else in room.
+func (h *Halves) View(first, count int, room *Halves) (x *Halves, b int) {
+	if count == Block && first%Block == 0 && h.rows == room.rows {
+		return h, first / Block
+	}
+	room.TakeTokens(h, first, count)
+	return room, 0
+}
+
+// SetScaled fills block 0 of h with x, features × Block, times r for each token.
+func (h *Halves) SetScaled(x []float32, r *[Block]float32) {
+	y := h.block(0)[:len(x)/2]
+	scalePairs(x[:2*len(y)], r, y)
+}
+
+// DotCols adds the dot products of the tokens of block b of h and block c of x to out.
+func (h *Halves) DotCols(b int, x *Halves, c int, out *[Block]float32) {
+	y := x.block(c)
+	dotPairs(h.block(b)[:len(y)], y, out)
 }
 
 // ExpandBlock writes the values of block b, rounded, to y, features × Block.

@@ -35,20 +35,24 @@ func (l *Left) SetFeatures(s int, x *Halves, b int) {
 	}
 }
 
-// Mul computes y = l·x for the first groups of rows and the first steps along the depth, or adds it to y with acc. x is block b of
-// what it is given, y is rows × Block. It needs at least one group and step.
-func (l *Left) Mul(groups, steps int, x *Halves, b int, y []float32, acc bool) {
-	right := x.block(b)
-	_ = l.step(groups-1, steps-1)
-	_ = right[steps*tileSide*Block-1]
-	_ = y[groups*tileGroup*Block-1]
-	if active != isAVX512BF16 {
-		tileGemm(&tileConfigs[tileSide], groups, steps, l.tiles, l.steps*stepPairs, right, y, right, acc)
+// Mul computes y = l·x, or adds it to y with acc, for rows [32·g0, 32·g1) of l and y, and for [32·s0, 32·s1) along the depth. x is
+// block b of what it is given; y begins at row 32·g0. There is at least one step.
+func (l *Left) Mul(g0, g1, s0, s1 int, x *Halves, b int, y []float32, acc bool) {
+	groups, steps := g1-g0, s1-s0
+	if groups == 0 {
 		return
 	}
-	for g := range groups {
-		for s := range steps {
-			pairGemm(tileGroup, tileSide, pairMatrix{l.step(g, s), tileSide, 1}, right[s*tileSide*Block:], y[g*tileGroup*Block:], acc || s > 0)
+	right := x.block(b)[s0*stepPairs : s1*stepPairs]
+	y = y[:groups*tileGroup*Block]
+	_ = l.step(g1-1, s1-1)
+	if active != isAVX512BF16 {
+		tileGemm(&tileConfigs[tileSide], groups, steps, l.tiles[(g0*l.steps+s0)*stepPairs:], l.steps*stepPairs, right, y, right, acc)
+		return
+	}
+	for g := g0; g < g1; g++ {
+		c := y[(g-g0)*tileGroup*Block:]
+		for s := s0; s < s1; s++ {
+			pairGemm(tileGroup, tileSide, pairMatrix{l.step(g, s), tileSide, 1}, right[(s-s0)*stepPairs:], c, acc || s > s0)
 		}
 	}
 }
@@ -64,12 +68,12 @@ func ExpHalves(x []float32, scale float32, shift, sum *[Block]float32, y *Halves
 }
 
 // ScoreGrads computes probabilities p = exp(s·scale − lse) and the gradients ds = p·(dp − delta)·scale of the scores s, given those of
-// p. s and dp are keys × Block queries, keys a multiple of 32. p and dsT are left operands keys × queries, ds is a right one with
-// the keys as features.
-func ScoreGrads(s, dp []float32, scale float32, lse, delta *[Block]float32, p, dsT *Left, ds *Halves) {
-	keys := len(s) / Block
-	p.Reset(keys, Block)
-	dsT.Reset(keys, Block)
-	ds.Reset(keys, 1)
-	scoreGrads(s, dp[:len(s)], scale, lse, delta, p.tiles, dsT.tiles, ds.pairs)
+// p. s and dp are keys × Block queries, keys a multiple of 32. p and dsT are left operands with keys as rows, of which it fills one
+// step; ds is a right one with keys as features.
+func ScoreGrads(s, dp []float32, scale float32, lse, delta *[Block]float32, p, dsT *Left, step int, ds *Halves) {
+	const size = tileGroup * Block
+	ds.Reset(len(s)/Block, 1)
+	for g := range len(s) / size {
+		scoreGrads(s[g*size:][:size], dp[g*size:][:size], scale, lse, delta, p.step(g, step), dsT.step(g, step), ds.pairs[g*stepPairs:][:stepPairs])
+	}
 }

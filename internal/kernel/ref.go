@@ -343,6 +343,28 @@ func refScoreGrads(s, dp []float32, scale float32, lse, delta *[Block]float32, p
 	refToPairs(d, ds)
 }
 
+// refTurnPairs is refRotate for the first half of a head's features and the second, rounded by pairs.
+func refTurnPairs(x, y []pair, cos, sin []float32) {
+	values := make([]float32, 2*len(x))
+	refFromPairs(x, values)
+	refRotate(values[:len(x)], values[len(x):], cos, sin)
+	refToPairs(values, y)
+}
+
+// refScalePairs is refScaleCols, x unchanged, with the results rounded by pairs of features.
+func refScalePairs(x []float32, r *[Block]float32, y []pair) {
+	scaled := slices.Clone(x)
+	refScaleCols(scaled, r)
+	refToPairs(scaled, y)
+}
+
+// refDotPairs is refDotCols for rounded values.
+func refDotPairs(x, y []pair, out *[Block]float32) {
+	for i, p := range x {
+		out[i%Block] += FromHalf(uint16(p))*FromHalf(uint16(y[i])) + FromHalf(uint16(p>>16))*FromHalf(uint16(y[i]>>16))
+	}
+}
+
 // refPrefetch does nothing: memory is fetched when it is read.
 func refPrefetch(*uint16, int, int, int) {}
 

@@ -57,6 +57,9 @@ func Rotate(x1, x2, cos, sin []float32) {
 	rotate(x1, x2[:n], cos[:n], sin[:n])
 }
 
+// Accumulate adds x to y.
+func Accumulate(y, x []float32) { accumulate(y, x[:len(y)]) }
+
 // Transpose writes dst[t·ldd+f] = src[f·Block+t] for f < rows, t < Block: features before tokens become tokens before
 // features.
 func Transpose(rows int, src, dst []float32, ldd int) {

@@ -42,6 +42,15 @@ func tokenLinesAVX512BF16(x, y []pair)
 func expPairsAVX512BF16(x []float32, scale float32, shift, sum *[Block]float32, y []pair)
 
 //go:noescape
+func turnPairsAVX512BF16(x, y []pair, cos, sin []float32)
+
+//go:noescape
+func scalePairsAVX512BF16(x []float32, r *[Block]float32, y []pair)
+
+//go:noescape
+func dotPairsAVX512BF16(x, y []pair, out *[Block]float32)
+
+//go:noescape
 func scoreGradsAVX512BF16(s, dp []float32, scale float32, lse, delta *[Block]float32, p, dsT, ds []pair)
 
 //go:noescape
@@ -500,6 +509,33 @@ func expPairs(x []float32, scale float32, shift, sum *[Block]float32, y []pair) 
 		expPairsAVX512BF16(x, scale, shift, sum, y)
 	default:
 		refExpPairs(x, scale, shift, sum, y)
+	}
+}
+
+func turnPairs(x, y []pair, cos, sin []float32) {
+	switch active {
+	case isAMX, isAVX512BF16:
+		turnPairsAVX512BF16(x, y, cos, sin)
+	default:
+		refTurnPairs(x, y, cos, sin)
+	}
+}
+
+func scalePairs(x []float32, r *[Block]float32, y []pair) {
+	switch active {
+	case isAMX, isAVX512BF16:
+		scalePairsAVX512BF16(x, r, y)
+	default:
+		refScalePairs(x, r, y)
+	}
+}
+
+func dotPairs(x, y []pair, out *[Block]float32) {
+	switch active {
+	case isAMX, isAVX512BF16:
+		dotPairsAVX512BF16(x, y, out)
+	default:
+		refDotPairs(x, y, out)
 	}
 }
 

@@ -78,6 +78,12 @@ func expPairs(x []float32, scale float32, shift, sum *[Block]float32, y []pair) 
 	refExpPairs(x, scale, shift, sum, y)
 }
 
+func turnPairs(x, y []pair, cos, sin []float32) { refTurnPairs(x, y, cos, sin) }
+
+func scalePairs(x []float32, r *[Block]float32, y []pair) { refScalePairs(x, r, y) }
+
+func dotPairs(x, y []pair, out *[Block]float32) { refDotPairs(x, y, out) }
+
 func scoreGrads(s, dp []float32, scale float32, lse, delta *[Block]float32, p, dsT, ds []pair) {
 	refScoreGrads(s, dp, scale, lse, delta, p, dsT, ds)
 }

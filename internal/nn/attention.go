@@ -64,9 +64,14 @@ func (a *attention) place() {
 	g, y := a.g, a.y
 	if a.qkv.act.halves != nil {
 		g.halfHeads = true
+		rows := 0
 		if !g.Training || g.Checkpointing {
-			g.headRows = max(g.headRows, a.qkv.rows+y.rows)
+			rows = a.qkv.rows + y.rows
 		}
+		if g.Training {
+			rows += y.rows
+		}
+		g.headRows = max(g.headRows, rows)
 		y.act.keepHalves(g, y.rows, &g.mem.heads, &g.mem.headsHalves, func() error {
 			x, err := a.qkv.act.againHalves()
 			if err == nil {
@@ -106,11 +111,13 @@ func (a *attention) differentiate(dy, dqkv kernel.Tensor) error {
 	if err != nil {
 		return err
 	}
+	m := &a.g.mem
+	m.dHeadsHalves.Set(dy)
 	var halves *kernel.Halves
 	if a.qkv.act.gradRounded {
-		halves = a.g.mem.roundAhead(dqkv)
+		halves = m.roundAhead(dqkv)
 	}
-	a.backwardHalf(qkv, y, dy, dqkv, halves)
+	a.backwardHalf(qkv, y, &m.dHeadsHalves, dqkv, halves)
 	return nil
 }
 
@@ -146,11 +153,11 @@ type scratch struct {
 }
 
 // scratchRows is the width of a worker's scratch memory per token of the longest sequence, for the backward pass, which
-// needs the most: keys, values and their gradients, and two blocks of scores; in bfloat16, one of both, and three blocks of what is
-// computed of scores.
+// needs the most: keys, values and their gradients, and two blocks of scores; in bfloat16, one block of what is computed of scores, and
+// two of a chunk's queries.
 func (h Heads) scratchRows(half bool) int {
 	if half {
-		return 7*halfWidth(h.Size)/2 + 2*blk + 3*blk/2
+		return 7*halfWidth(h.Size)/2 + 2*blk + (1+2*halfChunk)*blk/2
 	}
 	return 2*h.Size + 2*panelWidth(h.Size) + 2*blk
 }

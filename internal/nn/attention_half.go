@@ -2,6 +2,7 @@ package nn
 
 import (
 	"math"
+	"slices"
 
 	"shira/internal/kernel"
 )
@@ -10,18 +11,30 @@ import (
 // rounded after they are turned, probabilities and the gradients of scores before they are multiplied (as Dao et al. 2022 do);
 // softmax and all sums stay in float32.
 
+// halfChunk is the number of blocks of queries whose probabilities, and gradients of scores, are multiplied at a time for the gradients
+// of values and keys, which are read and written as often.
+const halfChunk = 4
+
 // halfScratch is what a worker needs beside scratch. d is the head size rounded up to 32, n the sequence's blocks.
 type halfScratch struct {
 	kTokens, vTokens     kernel.Left   // 32n × d, for products over features
 	kFeatures, vFeatures kernel.Left   // d × 32n, for products over keys
 	q, o, do             kernel.Halves // d × 32, one block
-	qT, doT              kernel.Halves // 32 × d, the block's tokens in the place of features
+	qAcross, doAcross    kernel.Halves // 32 queries for each block of a chunk, in the place of features, × d
 	p                    kernel.Halves // keys × 32: probabilities, or gradients of scores
-	pKeys, dsKeys        kernel.Left   // keys × 32, for products over queries
+	pKeys, dsKeys        kernel.Left   // keys × the queries of a chunk
 }
 
 // halfWidth is the head size rounded up to whole tiles.
 func halfWidth(d int) int { return (d + blk - 1) / blk * blk }
+
+// future is −∞ where a key of a block comes after the query of the same block, and 0 elsewhere.
+var future = func() (m [blk * blk]float32) {
+	for j := range blk {
+		copy(m[j*blk:][:j], minusInf[:])
+	}
+	return m
+}()
 
 // forwardHalf writes the attention's output for qkv to y. Padding tokens get zeros.
 func (a *attention) forwardHalf(qkv, y *kernel.Halves) {
@@ -32,20 +45,23 @@ func (a *attention) forwardHalf(qkv, y *kernel.Halves) {
 	}
 	y.Reset(h.Query*d, a.g.blocks)
 	y.ClearTokens(total)
+	angles := a.angles()
 	a.tasks(func(s *scratch, start, length, kv int) {
 		t, n := &s.half, kernel.Blocks(length)
 		t.kTokens.Reset(n*blk, width)
 		t.vFeatures.Reset(width, n*blk)
 		t.q.Reset(width, 1)
 		for b := range n {
-			a.takeHead(s, &t.q, qkv, h.Query+kv, start, length, b)
+			first, count := start+b*blk, min(blk, length-b*blk)
+			angles.take(&t.q, qkv.Band((h.Query+kv)*d, d), first, count, b)
 			t.kTokens.SetTokens(b, &t.q, 0)
-			t.q.TakeTokens(qkv.Band((h.Query+h.KV+kv)*d, d), start+b*blk, min(blk, length-b*blk))
-			t.vFeatures.SetFeatures(b, &t.q, 0)
+			v, at := qkv.Band((h.Query+h.KV+kv)*d, d).View(first, count, &t.q)
+			t.vFeatures.SetFeatures(b, v, at)
 		}
 		for head := kv * (h.Query / h.KV); head < (kv+1)*(h.Query/h.KV); head++ {
 			for b := range n {
-				a.takeHead(s, &t.q, qkv, head, start, length, b)
+				first, count := start+b*blk, min(blk, length-b*blk)
+				angles.take(&t.q, qkv.Band(head*d, d), first, count, b)
 				p := a.scoresHalf(s, b)
 				s.maxima = minusInf
 				kernel.MaxCols(p, &s.maxima)
@@ -56,113 +72,140 @@ func (a *attention) forwardHalf(qkv, y *kernel.Halves) {
 				clear(s.sum[:])
 				kernel.ExpHalves(p, scale, &s.maxima, &s.sum, &t.p)
 				o := grow(&s.o, width*blk)
-				t.vFeatures.Mul(width/blk, b+1, &t.p, 0, o, false)
-				count := min(blk, length-b*blk)
+				t.vFeatures.Mul(0, width/blk, 0, b+1, &t.p, 0, o, false)
 				if a.y.needGrad {
 					for t, v := range s.sum[:count] {
-						a.lse[head*total+start+b*blk+t] = s.maxima[t] + float32(math.Log(float64(v)))
+						a.lse[head*total+first+t] = s.maxima[t] + float32(math.Log(float64(v)))
 					}
 				}
 				for t, v := range s.sum {
 					s.sum[t] = 1 / v
 				}
-				kernel.ScaleCols(o, &s.sum)
-				t.q.SetBlock(0, o)
-				t.q.PutTokens(y.Band(head*d, d), start+b*blk, count)
+				t.q.SetScaled(o, &s.sum)
+				t.q.PutTokens(y.Band(head*d, d), first, count)
 			}
 		}
 	})
 }
 
-// takeHead gathers block b of a sequence of one head's queries or keys, turned, to x.
-func (a *attention) takeHead(s *scratch, x, qkv *kernel.Halves, head, start, length, b int) {
-	d := a.h.Size
-	x.TakeTokens(qkv.Band(head*d, d), start+b*blk, min(blk, length-b*blk))
-	if a.h.Rope == nil {
+// angles are the rotary angles of all positions of a batch.
+type angles struct {
+	cos, sin []float32
+	block    int // values for a block
+}
+
+func (a *attention) angles() (t angles) {
+	if r := a.h.Rope; r != nil {
+		t.cos, t.sin = r.angles(kernel.Blocks(slices.Max(a.g.batch.Lengths)))
+		t.block = len(r.Freq) * blk
+	}
+	return t
+}
+
+// take gathers tokens [first, first+count) of a head's queries or keys x, block b of a sequence, to block 0 of y, turned.
+func (t angles) take(y, x *kernel.Halves, first, count, b int) {
+	if t.cos == nil {
+		y.TakeTokens(x, first, count)
 		return
 	}
-	tile := grow(&s.q, d*blk)
-	x.Band(0, d).ExpandBlock(0, tile)
-	a.rotate(tile, b, kernel.Blocks(length), false)
-	x.SetBlock(0, tile)
+	at := b * t.block
+	y.TakeTurned(x, first, count, t.cos[at:], t.sin[at:])
 }
 
 // scoresHalf writes q·k for query block b to s.p (keys × 32), −∞ where the key comes after the query, and returns it.
 func (a *attention) scoresHalf(s *scratch, b int) []float32 {
 	p := grow(&s.p, (b+1)*blk*blk)
-	s.half.kTokens.Mul(b+1, halfWidth(a.h.Size)/blk, &s.half.q, 0, p, false)
-	for j := range blk {
-		copy(p[(b*blk+j)*blk:][:j], minusInf[:])
-	}
+	s.half.kTokens.Mul(0, b+1, 0, halfWidth(a.h.Size)/blk, &s.half.q, 0, p, false)
+	kernel.Accumulate(p[b*blk*blk:], future[:])
 	return p
 }
 
-// backwardHalf is backward for qkv and y in bfloat16. It writes dqkv to halves as well, if those are wanted.
-func (a *attention) backwardHalf(qkv, y *kernel.Halves, dy, dqkv kernel.Tensor, halves *kernel.Halves) {
+// backwardHalf is backward for qkv, y and dy in bfloat16. It writes dqkv to halves as well, if those are wanted.
+func (a *attention) backwardHalf(qkv, y, dy *kernel.Halves, dqkv kernel.Tensor, halves *kernel.Halves) {
 	h, d, width := a.h, a.h.Size, halfWidth(a.h.Size)
 	total := len(a.g.batch.IDs)
 	clearPadding(dqkv, total)
 	if halves != nil {
 		halves.ClearTokens(total)
 	}
+	angles := a.angles()
 	a.tasks(func(s *scratch, start, length, kv int) {
 		t, n := &s.half, kernel.Blocks(length)
 		ld := n * blk
 		for _, x := range []*kernel.Halves{&t.q, &t.o, &t.do} {
 			x.Reset(width, 1)
 		}
-		t.do.ClearTokens(0)
 		t.kTokens.Reset(ld, width)
 		t.vTokens.Reset(ld, width)
 		t.kFeatures.Reset(width, ld)
 		for b := range n {
-			a.takeHead(s, &t.q, qkv, h.Query+kv, start, length, b)
+			first, count := start+b*blk, min(blk, length-b*blk)
+			angles.take(&t.q, qkv.Band((h.Query+kv)*d, d), first, count, b)
 			t.kTokens.SetTokens(b, &t.q, 0)
 			t.kFeatures.SetFeatures(b, &t.q, 0)
-			t.q.TakeTokens(qkv.Band((h.Query+h.KV+kv)*d, d), start+b*blk, min(blk, length-b*blk))
-			t.vTokens.SetTokens(b, &t.q, 0)
+			v, at := qkv.Band((h.Query+h.KV+kv)*d, d).View(first, count, &t.q)
+			t.vTokens.SetTokens(b, v, at)
 		}
-		clear(grow(&s.dk, width*ld))
-		clear(grow(&s.dv, width*ld))
-		for head := kv * (h.Query / h.KV); head < (kv+1)*(h.Query/h.KV); head++ {
-			for b := range n {
-				first, count := start+b*blk, min(blk, length-b*blk)
-				a.takeHead(s, &t.q, qkv, head, start, length, b)
-				do := view(dy.Band(head*d, d), first, count, &s.do)
-				t.do.SetBlock(0, do)
-				t.o.TakeTokens(y.Band(head*d, d), first, count)
-				o := grow(&s.o, d*blk)
-				t.o.Band(0, d).ExpandBlock(0, o)
-				clear(s.delta[:])
-				kernel.DotCols(do, o, &s.delta)
-				for t := range s.lse {
-					// Queries past the end of the sequence weigh nothing.
-					s.lse[t] = math.MaxFloat32
-					if t < count {
-						s.lse[t] = a.lse[head*total+first+t]
+		grow(&s.dk, width*ld)
+		grow(&s.dv, width*ld)
+		group := h.Query / h.KV
+		for head := kv * group; head < (kv+1)*group; head++ {
+			for c := 0; c < n; c += halfChunk {
+				end := min(c+halfChunk, n)
+				t.resetChunk(end, end-c, width)
+				for b := c; b < end; b++ {
+					first, count := start+b*blk, min(blk, length-b*blk)
+					angles.take(&t.q, qkv.Band(head*d, d), first, count, b)
+					do, at := dy.Band(head*d, d).View(first, count, &t.do)
+					o, oAt := y.Band(head*d, d).View(first, count, &t.o)
+					clear(s.delta[:])
+					do.DotCols(at, o, oAt, &s.delta)
+					for t := range s.lse {
+						// Queries past the end of the sequence weigh nothing.
+						s.lse[t] = math.MaxFloat32
+						if t < count {
+							s.lse[t] = a.lse[head*total+first+t]
+						}
 					}
+
+					p := a.scoresHalf(s, b)
+					dp := grow(&s.dp, len(p))
+					t.vTokens.Mul(0, b+1, 0, width/blk, do, at, dp, false)
+					kernel.ScoreGrads(p, dp, a.scale(), &s.lse, &s.delta, &t.pKeys, &t.dsKeys, b-c, &t.p)
+					t.qAcross.SetAcross(b-c, &t.q, 0)
+					t.doAcross.SetAcross(b-c, do, at)
+
+					dq := grow(&s.dq, width*blk)
+					t.kFeatures.Mul(0, width/blk, 0, b+1, &t.p, 0, dq, false)
+					a.rotate(dq[:d*blk], b, n, true)
+					a.put(dq[:d*blk], dqkv, halves, head*d, first, count, &t.o)
 				}
-
-				p := a.scoresHalf(s, b)
-				dp := grow(&s.dp, len(p))
-				t.vTokens.Mul(b+1, width/blk, &t.do, 0, dp, false)
-				kernel.ScoreGrads(p, dp, a.scale(), &s.lse, &s.delta, &t.pKeys, &t.dsKeys, &t.p)
-
-				dq := grow(&s.dq, width*blk)
-				t.kFeatures.Mul(width/blk, b+1, &t.p, 0, dq, false)
-				a.rotate(dq[:d*blk], b, n, true)
-				a.put(dq[:d*blk], dqkv, halves, head*d, first, count, &t.o)
-
-				t.qT.SetTransposed(&t.q, 0)
-				t.doT.SetTransposed(&t.do, 0)
 				for panel := range width / blk {
-					t.dsKeys.Mul(b+1, 1, &t.qT, panel, s.dk[panel*ld*blk:], true)
-					t.pKeys.Mul(b+1, 1, &t.doT, panel, s.dv[panel*ld*blk:], true)
+					addChunk(&t.dsKeys, &t.qAcross, panel, c, end, s.dk[panel*ld*blk:], head > kv*group)
+					addChunk(&t.pKeys, &t.doAcross, panel, c, end, s.dv[panel*ld*blk:], head > kv*group)
 				}
 			}
 		}
 		a.storeKV(s, dqkv, halves, start, length, kv, width)
 	})
+}
+
+// resetChunk makes room for queries of a number of blocks and the keys of n.
+func (t *halfScratch) resetChunk(n, queries, width int) {
+	t.pKeys.Reset(n*blk, queries*blk)
+	t.dsKeys.Reset(n*blk, queries*blk)
+	t.qAcross.Reset(queries*blk, width/blk)
+	t.doAcross.Reset(queries*blk, width/blk)
+}
+
+// addChunk adds the products of w, keys × the queries of blocks [c, end), with a panel of x over those queries to y, which holds
+// 32 features of the keys of all blocks. Keys see queries of their block and later ones. Of the keys of these blocks it is the first
+// product, unless seen says otherwise.
+func addChunk(w *kernel.Left, x *kernel.Halves, panel, c, end int, y []float32, seen bool) {
+	w.Mul(0, c, 0, end-c, x, panel, y, true)
+	for b := c; b < end; b++ {
+		w.Mul(b, b+1, b-c, end-c, x, panel, y[b*blk*blk:], seen)
+	}
 }
 
 // put writes the first count tokens of tile, features × 32, to those from first on of features [off, …) of y, and of halves if that

@@ -143,6 +143,7 @@ type shared struct {
 	ahead  *float32
 
 	qkvHalves, headsHalves kernel.Halves // forward
+	dHeadsHalves           kernel.Halves // gradients
 
 	// Operands of sampled products in bfloat16.
 	xTokens struct {

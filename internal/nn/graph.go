@@ -76,7 +76,7 @@ type Graph struct {
 	vocab      int   // of the loss
 	halfHead   bool  // its products are in bfloat16
 	halfHeads  bool  // attention's are
-	headRows   int   // features of the widest attention's input and output in bfloat16, where layers share those
+	headRows   int   // features of what layers share in bfloat16 of the widest attention's input, output and gradient
 	result     Result
 }
 

@@ -4,6 +4,7 @@ import "math"
 
 const (
 	expPairsParams   = "x []float32, scale float32, shift, sum *[Block]float32, y []pair"
+	turnPairsParams  = "x, y []pair, cos, sin []float32"
 	scoreGradsParams = "s, dp []float32, scale float32, lse, delta *[Block]float32, p, dsT, ds []pair"
 )
 
@@ -20,10 +21,7 @@ func expPairs(a *asm) {
 				a.exp2(e, t)
 				a.add(sums[v], sums[v], t)
 			}
-			a.narrow(even, odd, even)
-			a.op("VPERMW", even, order, even)
-			a.store(even, y, v)
-			a.free(even, odd)
+			a.storePaired(order, [2]operand{even, odd}, y, v)
 		}
 		a.advance(2*rowBytes, x)
 		a.advance(rowBytes, y)
@@ -80,10 +78,7 @@ func scoreGrads(a *asm) {
 			a.free(line)
 		}
 		for v, even := range grads[0] {
-			a.narrow(even, grads[1][v], even)
-			a.op("VPERMW", even, order, even)
-			a.store(even, ds, v)
-			a.free(even, grads[1][v])
+			a.storePaired(order, [2]operand{even, grads[1][v]}, ds, v)
 		}
 		a.advance(2*rowBytes, s, dp)
 		a.advance(2*lineBytes, p, dsT)
@@ -131,4 +126,84 @@ func rowsOfTiles(a *asm) {
 			a.free(r)
 		}
 	}
+}
+
+// turnPairs turns features i and i+half of a head by the angles of cos and sin, rounded pairs of them, half of them even.
+func turnPairs(a *asm) {
+	x, y, cos, sin, n := a.arg("x"), a.arg("y"), a.arg("cos"), a.arg("sin"), a.rows("x")
+	order, high := a.pairOrder(), a.broadcast(a.bits(0xffff0000))
+	x2, y2 := a.gp(), a.gp()
+	a.op("SHRQ", "$1", n)
+	a.op("MOVQ", n, x2)
+	a.op("SHLQ", "$7", x2)
+	a.op("LEAQ", "("+y+")("+x2+"*1)", y2)
+	a.op("ADDQ", x, x2)
+	a.loop(n, func() {
+		for v := range a.perBlock() {
+			p1, p2 := a.load(x, v), a.load(x2, v)
+			first, second := a.unpaired(high, p1), a.unpaired(high, p2)
+			a.free(p1, p2)
+			for i := range first { // the even feature, then the odd
+				c, s := a.load(cos, i*a.perBlock()+v), a.load(sin, i*a.perBlock()+v)
+				t, u := a.vec(), a.vec()
+				a.mul(t, second[i], s)
+				a.mul(u, first[i], s)
+				a.mulSub(first[i], c, t)
+				a.mulAdd(second[i], c, u)
+				a.free(c, s, t, u)
+			}
+			a.storePaired(order, first, y, v)
+			a.storePaired(order, second, y2, v)
+		}
+		a.advance(rowBytes, x, x2, y, y2)
+		a.advance(2*rowBytes, cos, sin)
+	})
+}
+
+// unpaired takes two registers for the values of the even and of the odd feature of pairs p; high is the mask of the latter.
+func (a *asm) unpaired(high, p operand) [2]operand {
+	even, odd := a.vec(), a.vec()
+	a.op("VPSLLD", "$16", p, even)
+	a.op("VANDPS", high, p, odd)
+	return [2]operand{even, odd}
+}
+
+// storePaired rounds the values of an even and an odd feature, gives their registers back and writes the pairs to vector i at p.
+func (a *asm) storePaired(order operand, values [2]operand, p operand, i int) {
+	even, odd := values[0], values[1]
+	a.narrow(even, odd, even)
+	a.op("VPERMW", even, order, even)
+	a.store(even, p, i)
+	a.free(even, odd)
+}
+
+// scalePairs rounds x, each token's values times r, to pairs of features.
+func scalePairs(a *asm) {
+	x, y, n := a.arg("x"), a.arg("y"), a.rows("y")
+	scale, order := a.loadBlock(a.arg("r")), a.pairOrder()
+	a.loop(n, func() {
+		for v, r := range scale {
+			even, odd := a.vec(), a.vec()
+			a.mul(even, r, a.at(x, v))
+			a.mul(odd, r, a.at(x, a.perBlock()+v))
+			a.storePaired(order, [2]operand{even, odd}, y, v)
+		}
+		a.advance(2*rowBytes, x)
+		a.advance(rowBytes, y)
+	})
+}
+
+// dotPairs is dotCols for pairs of features.
+func dotPairs(a *asm) {
+	x, y, out, n := a.arg("x"), a.arg("y"), a.arg("out"), a.rows("x")
+	sums := a.loadBlock(out)
+	a.loop(n, func() {
+		for v, s := range sums {
+			p, q := a.load(x, v), a.load(y, v)
+			a.pairProduct(s, p, q)
+			a.free(p, q)
+		}
+		a.advance(rowBytes, x, y)
+	})
+	a.storeBlock(sums, out)
 }

@@ -377,3 +377,54 @@ func refAdamW(c *AdamW, w, g, m, v []float32) {
 		w[i] = w[i]*c.Keep - c.Rate*m[i]/(float32(math.Sqrt(float64(v[i])))*c.Root+c.Epsilon)
 	}
 }
+
+// refAttend is [Attend].
+func refAttend(full, diagonal int, k, v []float32, ld int, q, p, o []float32, shift, inverse *[Block]float32) {
+	for t := range Block {
+		peak, keys := float32(math.Inf(-1)), full+min(diagonal, t+1)
+		for j := range keys {
+			p[j*Block+t] = refScore(k[j:], ld, q[t:])
+			peak = max(peak, p[j*Block+t])
+		}
+		var sum float32
+		var out [SmallHead]float32
+		for j := range keys {
+			w := float32(math.Exp2(float64(p[j*Block+t] - peak)))
+			sum += w
+			for f := range out {
+				out[f] += w * v[f*ld+j]
+			}
+		}
+		shift[t], inverse[t] = peak, 1/sum
+		for f, s := range out {
+			o[f*Block+t] = s / sum
+		}
+	}
+}
+
+// refScore is the product of a key, or value, and a query.
+func refScore(k []float32, ld int, q []float32) (s float32) {
+	for f := range SmallHead {
+		s += q[f*Block] * k[f*ld]
+	}
+	return s
+}
+
+// refAttendBackward is [AttendBackward] for a number of queries.
+func refAttendBackward(rows, seen int, k, v []float32, ld int, q, do, shift, delta, _, dk, dv, dq []float32) {
+	for t := range rows {
+		for j := range AttendKeys {
+			if seen>>j&1 == 0 {
+				continue
+			}
+			p := float32(math.Exp2(float64(refScore(k[j:], ld, q[t:]) - shift[t])))
+			s := p * (refScore(v[j:], ld, do[t:]) - delta[t])
+			for f := range SmallHead {
+				dv[f*ld+j] += p * do[f*Block+t]
+				dk[f*ld+j] += s * q[f*Block+t]
+				dq[f*Block+t] += s * k[f*ld+j]
+			}
+		}
+		seen = 2*seen + 1
+	}
+}

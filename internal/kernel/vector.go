@@ -29,7 +29,7 @@ func MaxCols(x []float32, out *[Block]float32) { maxCols(x, out) }
 
 // ExpCols replaces x[f,t] by exp(x[f,t]·scale − shift[t]) and adds the results to sum[t], in order of f. With z the
 // argument of the exponential, the result is within 2+2·|z| ulp: about what rounding z costs. In assembly, 0 stands for what
-// would be below the smallest normal number, 1.2e-38.
+// would be below 2⁻⁶⁴, 5.4e-20.
 func ExpCols(x []float32, scale float32, shift, sum *[Block]float32) { expCols(x, scale, shift, sum) }
 
 // ScaleCols multiplies x[f,t] by r[t].

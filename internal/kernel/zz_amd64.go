@@ -120,6 +120,12 @@ func fromPairsAVX512(x []pair, y []float32)
 func interleaveAVX512(low, high []uint16, y []pair)
 
 //go:noescape
+func attendAVX512(full, diagonal int, k, v []float32, ld int, q, p, o []float32, shift, inverse *[Block]float32)
+
+//go:noescape
+func attendBackwardAVX512(rows, seen int, k, v []float32, ld int, q, do, shift, delta, tile, dk, dv, dq []float32)
+
+//go:noescape
 func gemm12x32AVX512(k int, a *float32, rs, ps int, b *float32, ldb int, c *float32, ldc int, acc bool)
 
 //go:noescape
@@ -554,6 +560,24 @@ func transTiles(src []uint16, stride int, dst []pair) {
 		transTilesAMX(src, stride, dst)
 	default:
 		refTransTiles(src, stride, dst)
+	}
+}
+
+func attend(full, diagonal int, k, v []float32, ld int, q, p, o []float32, shift, inverse *[Block]float32) {
+	switch active {
+	case isAMX, isAVX512BF16, isAVX512:
+		attendAVX512(full, diagonal, k, v, ld, q, p, o, shift, inverse)
+	default:
+		refAttend(full, diagonal, k, v, ld, q, p, o, shift, inverse)
+	}
+}
+
+func attendBackward(rows, seen int, k, v []float32, ld int, q, do, shift, delta, tile, dk, dv, dq []float32) {
+	switch active {
+	case isAMX, isAVX512BF16, isAVX512:
+		attendBackwardAVX512(rows, seen, k, v, ld, q, do, shift, delta, tile, dk, dv, dq)
+	default:
+		refAttendBackward(rows, seen, k, v, ld, q, do, shift, delta, tile, dk, dv, dq)
 	}
 }
 

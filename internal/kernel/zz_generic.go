@@ -90,4 +90,12 @@ func scoreGrads(s, dp []float32, scale float32, lse, delta *[Block]float32, p, d
 
 func transTiles(src []uint16, stride int, dst []pair) { refTransTiles(src, stride, dst) }
 
+func attend(full, diagonal int, k, v []float32, ld int, q, p, o []float32, shift, inverse *[Block]float32) {
+	refAttend(full, diagonal, k, v, ld, q, p, o, shift, inverse)
+}
+
+func attendBackward(rows, seen int, k, v []float32, ld int, q, do, shift, delta, tile, dk, dv, dq []float32) {
+	refAttendBackward(rows, seen, k, v, ld, q, do, shift, delta, tile, dk, dv, dq)
+}
+
 func transpose(rows int, src, dst []float32, ldd int) { refTranspose(rows, src, dst, ldd) }

@@ -135,6 +135,8 @@ type attention struct {
 	h      Heads
 	qkv, y *Var
 	lse    []float32 // (query heads, tokens): log Σ exp of the scaled scores
+	// (query heads, tokens), of small heads instead: what is taken off the scores, and one over the sum of the powers.
+	shifts, inverses []float32
 }
 
 // scratch is one worker's memory for one sequence and key/value head. d is the head size, n the sequence's blocks.
@@ -148,6 +150,7 @@ type scratch struct {
 	delta    [blk]float32
 	maxima   [blk]float32
 	sum, lse [blk]float32
+	tile     kernel.AttendTile // of small heads
 
 	half halfScratch
 }
@@ -213,10 +216,14 @@ func (a *attention) scale() float32 { return float32(1 / math.Sqrt(float64(a.h.S
 func (a *attention) forward(qkv, y kernel.Tensor) {
 	h, d := a.h, a.h.Size
 	total := len(a.g.batch.IDs)
+	clearPadding(y, total)
+	if a.small() {
+		a.smallForward(qkv, y)
+		return
+	}
 	if a.y.needGrad {
 		grow(&a.lse, h.Query*total)
 	}
-	clearPadding(y, total)
 	a.tasks(func(s *scratch, start, length, kv int) {
 		a.loadKV(s, qkv, start, length, kv)
 		ld := kernel.Blocks(length) * blk

@@ -13,6 +13,10 @@ func (a *attention) backward(qkv, y, dy, dqkv kernel.Tensor) {
 	h, d := a.h, a.h.Size
 	total := len(a.g.batch.IDs)
 	clearPadding(dqkv, total)
+	if a.small() {
+		a.smallBackward(qkv, y, dy, dqkv)
+		return
+	}
 	width := panelWidth(d)
 	a.tasks(func(s *scratch, start, length, kv int) {
 		a.loadKV(s, qkv, start, length, kv)

@@ -13,11 +13,16 @@ var exp2Poly = []float32{1.5353362064e-4, 1.3398874557e-3, 9.6184373582e-3, 5.55
 // cycles each.
 var exp2Range = struct{ low, high float32 }{-126, 129}
 
+// softmaxLow is the t below which 2ᵗ counts as 0 in a softmax, whose sum is not below 1: far less than the rounding of that, and
+// far enough from the smallest normal number that products with gradients do not come below it either, which would stall
+// processors again.
+const softmaxLow = -64
+
 // exponential holds the registers that exp2 needs throughout a loop.
 type exponential struct{ low, high operand }
 
-func (a *asm) exponential() exponential {
-	return exponential{a.broadcast(a.float(exp2Range.low)), a.broadcast(a.float(exp2Range.high))}
+func (a *asm) exponential(low float32) exponential {
+	return exponential{a.broadcast(a.float(low)), a.broadcast(a.float(exp2Range.high))}
 }
 
 // exp2 replaces t by 2ᵗ. NaN stays NaN: the clamp returns its last operand when unordered, as does the mask.
@@ -73,7 +78,7 @@ func expCols(a *asm) {
 		a.mul(s, s, toBase2)
 	}
 	a.free(toBase2)
-	e := a.exponential()
+	e := a.exponential(softmaxLow)
 	a.loop(n, func() {
 		for v := range sums {
 			t := a.load(x, v)
@@ -99,7 +104,7 @@ func (a *asm) onePlusExpNeg(e exponential, g operand) operand {
 
 func swiGLU(a *asm) {
 	gate, up, y, n := a.arg("gate"), a.arg("up"), a.arg("y"), a.rows("gate")
-	e := a.exponential()
+	e := a.exponential(exp2Range.low)
 	a.loop(n, func() {
 		for v := range a.perBlock() {
 			g := a.load(gate, v)
@@ -115,7 +120,7 @@ func swiGLU(a *asm) {
 
 func swiGLUBackward(a *asm) {
 	gate, up, dy, dgate, dup, n := a.arg("gate"), a.arg("up"), a.arg("dy"), a.arg("dgate"), a.arg("dup"), a.rows("gate")
-	e := a.exponential()
+	e := a.exponential(exp2Range.low)
 	one := a.broadcast(a.float(1))
 	a.loop(n, func() {
 		for v := range a.perBlock() {

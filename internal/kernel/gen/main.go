@@ -66,6 +66,8 @@ func functions() []*function {
 		{"dotPairs", params("x, y []pair, out *[Block]float32"), []target{avx512bf16}, dotPairs, "refDotPairs"},
 		{"scoreGrads", params(scoreGradsParams), []target{avx512bf16}, scoreGrads, "refScoreGrads"},
 		{"transTiles", params(transParams), []target{amx}, transTiles, "refTransTiles"},
+		{"attend", params(attendParams), []target{avx512}, attend, "refAttend"},
+		{"attendBackward", params(attendBackwardParams), []target{avx512}, attendBackward, "refAttendBackward"},
 		{"transpose", params("rows int, src, dst []float32, ldd int"), []target{avx2}, transpose, "refTranspose"},
 	}
 	for _, rows := range []int{12, 8, 4, 2, 1} {

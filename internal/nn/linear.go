@@ -82,13 +82,18 @@ func (w *Weight) Sync() {
 // write puts base + value into the weight.
 func (s *Sparse) write(w *Weight) {
 	for r := range w.Out {
-		for i := s.Ptr[r]; i < s.Ptr[r+1]; i++ {
-			at, v := r*w.In+int(s.Cols[i]), s.Base[i]+s.Value[i]
-			if w.Half != nil {
-				w.Half[at] = kernel.ToHalf(v)
-			} else {
-				w.Data[at] = v
+		lo, hi := s.Ptr[r], s.Ptr[r+1]
+		base, value := s.Base[lo:hi], s.Value[lo:hi]
+		if w.Half != nil {
+			row := w.Half[r*w.In:][:w.In]
+			for i, c := range s.Cols[lo:hi] {
+				row[c] = kernel.ToHalf(base[i] + value[i])
 			}
+			continue
+		}
+		row := w.Data[r*w.In:][:w.In]
+		for i, c := range s.Cols[lo:hi] {
+			row[c] = base[i] + value[i]
 		}
 	}
 }

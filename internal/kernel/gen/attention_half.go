@@ -12,7 +12,7 @@ const (
 func expPairs(a *asm) {
 	x, y, sum, n := a.arg("x"), a.arg("y"), a.arg("sum"), a.rows("y")
 	scale, shifts := a.exponents("scale", "shift")
-	sums, e, order := a.loadBlock(sum), a.exponential(softmaxLow), a.pairOrder()
+	sums, e, order := a.loadBlock(sum), a.exponential(softmaxLow, exp2Short), a.pairOrder()
 	a.loop(n, func() {
 		for v := range sums {
 			even, odd := a.load(x, v), a.load(x, a.perBlock()+v)
@@ -56,7 +56,7 @@ func scoreGrads(a *asm) {
 		a.mul(d, d, scale)
 	}
 	toBase2, lse := a.exponents("scale", "lse")
-	e, order := a.exponential(softmaxLow), a.pairOrder()
+	e, order := a.exponential(softmaxLow, exp2Short), a.pairOrder()
 	a.loop(n, func() {
 		var grads [2][]operand // of the keys' scores
 		for key := range grads {

@@ -8,6 +8,9 @@ import "math"
 // 2e-9, and less than one ulp with the rounding of its own arithmetic.
 var exp2Poly = []float32{1.5353362064e-4, 1.3398874557e-3, 9.6184373582e-3, 5.5503324708e-2, 2.4022647914e-1, 6.9314720286e-1, 1}
 
+// exp2Short is the one of degree 4, 3e-6, for results that are rounded to bfloat16, 2e-3.
+var exp2Short = []float32{9.5828300808e-3, 5.5906399602e-2, 2.4024098846e-1, 6.9312419641e-1, 1}
+
 // exp2Range holds the t between which 2ᵗ is a normal number, the upper one so that what is clamped to it overflows to +Inf.
 // Smaller ones give 0, not a subnormal: masked entries of a softmax would otherwise stall some processors for hundreds of
 // cycles each.
@@ -18,11 +21,14 @@ var exp2Range = struct{ low, high float32 }{-126, 129}
 // processors again.
 const softmaxLow = -64
 
-// exponential holds the registers that exp2 needs throughout a loop.
-type exponential struct{ low, high operand }
+// exponential holds the registers that exp2 needs throughout a loop, and its polynomial.
+type exponential struct {
+	low, high operand
+	poly      []float32
+}
 
-func (a *asm) exponential(low float32) exponential {
-	return exponential{a.broadcast(a.float(low)), a.broadcast(a.float(exp2Range.high))}
+func (a *asm) exponential(low float32, poly []float32) exponential {
+	return exponential{a.broadcast(a.float(low)), a.broadcast(a.float(exp2Range.high)), poly}
 }
 
 // exp2 replaces t by 2ᵗ. NaN stays NaN: the clamp returns its last operand when unordered, as does the mask.
@@ -41,8 +47,8 @@ func (a *asm) exp2(e exponential, t operand) {
 		a.op("VROUNDPS", nearest, t, n)
 	}
 	a.sub(t, t, n) // exact
-	p := a.broadcast(a.float(exp2Poly[0]))
-	for _, c := range exp2Poly[1:] {
+	p := a.broadcast(a.float(e.poly[0]))
+	for _, c := range e.poly[1:] {
 		a.mulAdd(p, t, a.float(c))
 	}
 	if a.lanes == avx512.lanes {
@@ -78,7 +84,7 @@ func expCols(a *asm) {
 		a.mul(s, s, toBase2)
 	}
 	a.free(toBase2)
-	e := a.exponential(softmaxLow)
+	e := a.exponential(softmaxLow, exp2Poly)
 	a.loop(n, func() {
 		for v := range sums {
 			t := a.load(x, v)
@@ -104,7 +110,7 @@ func (a *asm) onePlusExpNeg(e exponential, g operand) operand {
 
 func swiGLU(a *asm) {
 	gate, up, y, n := a.arg("gate"), a.arg("up"), a.arg("y"), a.rows("gate")
-	e := a.exponential(exp2Range.low)
+	e := a.exponential(exp2Range.low, exp2Poly)
 	a.loop(n, func() {
 		for v := range a.perBlock() {
 			g := a.load(gate, v)
@@ -120,7 +126,7 @@ func swiGLU(a *asm) {
 
 func swiGLUBackward(a *asm) {
 	gate, up, dy, dgate, dup, n := a.arg("gate"), a.arg("up"), a.arg("dy"), a.arg("dgate"), a.arg("dup"), a.rows("gate")
-	e := a.exponential(exp2Range.low)
+	e := a.exponential(exp2Range.low, exp2Poly)
 	one := a.broadcast(a.float(1))
 	a.loop(n, func() {
 		for v := range a.perBlock() {

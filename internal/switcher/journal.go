@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"hash"
 	"hash/crc32"
-	"io"
 
 	"shira/internal/checkpoint"
 	"shira/internal/fault"
@@ -26,6 +25,7 @@ import (
 const (
 	journalMagic   = "shiraund"
 	journalVersion = 1
+	journalPart    = 1 << 20   // bytes that are written at a time
 	maxHeader      = 256 << 20 // the longest header, in bytes; that of a model of 100,000 tensors takes 15 MB
 	segmentHead    = 32        // bytes of a segment before its payload
 	maxBlock       = 1 << 24   // elements of a block
@@ -172,7 +172,6 @@ func putHead(b []byte, kind, flags byte, tensor uint32, first uint64, entries, g
 
 // journalWriter writes a journal. The first error stays.
 type journalWriter struct {
-	f   fsx.File
 	w   *bufio.Writer
 	sum hash.Hash
 	n   int64 // bytes written
@@ -180,7 +179,7 @@ type journalWriter struct {
 }
 
 func newJournalWriter(f fsx.File, h *header) (*journalWriter, error) {
-	w := &journalWriter{f: f, w: bufio.NewWriterSize(io.NewOffsetWriter(f, 0), 64<<10), sum: sha256.New()}
+	w := &journalWriter{w: bufio.NewWriterSize(&steadyWriter{f: f}, journalPart), sum: sha256.New()}
 	b, err := json.Marshal(h)
 	if err != nil {
 		return nil, fault.Wrap(fault.Internal, "", err, "encode the journal")
@@ -189,6 +188,20 @@ func newJournalWriter(f fsx.File, h *header) (*journalWriter, error) {
 	head = binary.LittleEndian.AppendUint32(head, crc32.Checksum(b, castagnoli))
 	w.write(append(head, b...))
 	return w, nil
+}
+
+// steadyWriter writes a file from its beginning, and has the system bring it to the disk meanwhile, so that a sync in the end
+// has little to wait for.
+type steadyWriter struct {
+	f   fsx.File
+	off int64
+}
+
+func (w *steadyWriter) Write(b []byte) (int, error) {
+	n, err := w.f.WriteAt(b, w.off)
+	w.f.WriteBehind(w.off, int64(n))
+	w.off += int64(n)
+	return n, err
 }
 
 func (w *journalWriter) write(b []byte) {

@@ -299,6 +299,7 @@ func (a *app) printFused(r *fuse.Report, written bool, seconds float64) {
 	t.write(a.stdout)
 	a.printOverlaps(r)
 	a.printWorst(r.Tensors)
+	a.noteExtremes(r)
 	for _, name := range r.LeftOut {
 		a.log.notice("not copied to the output: " + name)
 	}
@@ -313,6 +314,21 @@ func (a *app) printFused(r *fuse.Report, written bool, seconds float64) {
 		fmt.Fprintf(a.stdout, "\nwrote %s, %s\n", oneLine(r.Output), size)
 	default:
 		fmt.Fprintf(a.stdout, "\nwrote %s, %s at %s/s\n", oneLine(r.Output), size, byteSize(int64(float64(r.Bytes)/seconds)))
+	}
+}
+
+// noteExtremes notes numbers of the base that it should not have.
+func (a *app) noteExtremes(r *fuse.Report) {
+	for i, e := range r.Extremes {
+		if i == worstTensors {
+			a.log.notice(fmt.Sprintf("and %s more, which --json lists", plural(len(r.Extremes)-i, "tensor")))
+			break
+		}
+		what := fmt.Sprintf("%s not finite", commas(e.NotFinite))
+		if e.Huge > 0 {
+			what += fmt.Sprintf(" and %s of a size that training does not give", commas(e.Huge))
+		}
+		a.log.notice(fmt.Sprintf("the base's %s holds numbers that are odd, and so does the output: %s", fault.Quote(e.Name), what))
 	}
 }
 

@@ -133,6 +133,7 @@ type job struct {
 	method   *merge.Method
 	adapters []*adapter.Adapter // in the order given
 	identity identity
+	finder   finder    // looks at the base when its fingerprint is made
 	tensors  []*target // those that change, in the order of the model's data
 	byName   map[string]*target
 	progress meter
@@ -146,7 +147,7 @@ func prepare(o Options) (*job, error) {
 	if !(o.MinSurvival >= 0 && o.MinSurvival <= 1) {
 		return nil, fault.New(fault.Usage, "", "the least survival is %v: want a share from 0 to 1", o.MinSurvival)
 	}
-	j := &job{Options: o}
+	j := &job{Options: o, finder: finder{found: map[string]*Extremes{}}}
 	var err error
 	if o.Method == "" {
 		o.Method = "linear"

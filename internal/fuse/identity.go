@@ -21,7 +21,7 @@ type identity struct {
 
 func (j *job) newIdentity() identity {
 	return identity{
-		base: sync.OnceValues(j.model.Fingerprint),
+		base: sync.OnceValues(func() (string, error) { return j.model.FingerprintOver(j.finder.look) }),
 		digests: sync.OnceValues(func() ([]string, error) {
 			list, errs := make([]string, len(j.adapters)), make([]error, len(j.adapters))
 			var group sync.WaitGroup

@@ -15,9 +15,19 @@ import (
 // target is a weight of the base that adapters change.
 type target struct {
 	*merge.Target
-	blocks []merge.Stats // what each block of rows gave
+	blocks []merge.Stats // what each block of rows gave, while a pass is at work on the target
+	once   *sync.Once    // makes blocks
 	left   atomic.Int64  // blocks of a pass that are not done
-	stats  merge.Stats   // their sum, in order
+	stats  merge.Stats   // the sum of blocks, in order
+}
+
+// done adds up what the blocks of a pass gave.
+func (t *target) done(adapters int) {
+	t.stats = merge.NewStats(adapters)
+	for i := range t.blocks {
+		t.stats.Add(&t.blocks[i])
+	}
+	t.blocks = nil
 }
 
 // piece is the unit of work of a pass over the base: a block of a target's rows, or a range of bytes that stay.
@@ -65,10 +75,11 @@ func (j *job) pieces(copies bool) []piece {
 func (j *job) pass(ctx context.Context, outputs []*checkpoint.Rewriter) error {
 	pieces := j.pieces(outputs != nil)
 	for _, t := range j.tensors {
-		t.blocks = make([]merge.Stats, t.Blocks())
+		t.once = &sync.Once{}
 		t.left.Store(int64(t.Blocks()))
+		t.done(len(j.adapters))
 	}
-	workers := min(runtime.GOMAXPROCS(0)+extraThreads, len(pieces))
+	workers := min(runtime.GOMAXPROCS(0)+extraThreads, len(pieces), j.mostWorkers())
 	errs := make([]error, len(pieces))
 	var next atomic.Int64
 	var group sync.WaitGroup
@@ -100,18 +111,25 @@ func (j *job) pass(ctx context.Context, outputs []*checkpoint.Rewriter) error {
 	if i := slices.IndexFunc(errs, func(err error) bool { return err != nil }); i >= 0 {
 		return errs[i]
 	}
-	for _, t := range j.tensors {
-		t.stats = merge.NewStats(len(j.adapters))
-		for i := range t.blocks {
-			t.stats.Add(&t.blocks[i])
-		}
-		t.blocks = nil
-	}
 	return nil
 }
 
-// extraThreads is how many threads there are beyond the cores.
-const extraThreads = 2
+const (
+	// extraThreads is how many threads there are beyond the cores.
+	extraThreads = 2
+
+	// workersBytes is how much memory all threads may take together.
+	workersBytes = 96 << 20
+)
+
+// mostWorkers is how many threads fit into the memory that they may take.
+func (j *job) mostWorkers() int {
+	most := int64(1)
+	for _, t := range j.tensors {
+		most = max(most, t.WorkerBytes())
+	}
+	return int(max(1, workersBytes/most))
+}
 
 // hand is the memory of one thread.
 type hand struct {
@@ -140,6 +158,7 @@ func (j *job) work(h *hand, p *piece, outputs []*checkpoint.Rewriter) error {
 	if err != nil {
 		return err
 	}
+	t.once.Do(func() { t.blocks = make([]merge.Stats, t.Blocks()) })
 	t.blocks[p.block] = *stats
 	if outputs != nil {
 		row := int64(len(h.buf) / n)
@@ -148,6 +167,7 @@ func (j *job) work(h *hand, p *piece, outputs []*checkpoint.Rewriter) error {
 		}
 	}
 	if t.left.Add(-1) == 0 {
+		t.done(len(j.adapters))
 		j.release(t)
 	}
 	j.progress.add(int64(len(h.buf)))

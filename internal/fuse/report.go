@@ -20,6 +20,7 @@ type Report struct {
 	Adapters []AdapterReport `json:"adapters"` // in the order given
 	Tensors  []TensorReport  `json:"tensors"`  // those that change, in the order of the model's data
 	Overlaps []Overlap       `json:"overlaps"` // of each pair of adapters, over all tensors
+	Extremes []Extremes      `json:"extremes"` // tensors of the base with odd numbers, by name, where all of it was read: for each output
 	LeftOut  []string        `json:"left_out"` // entries of the base's directory that the output does not get
 	Adapter  *AdapterResult  `json:"adapter"`  // what was made of the adapters with AdapterOnly; null otherwise
 }
@@ -97,7 +98,7 @@ func (j *job) report(ctx context.Context) (*Report, error) {
 	r := &Report{
 		Base: j.Base, Output: j.Out, Exists: j.exists, DryRun: j.DryRun, Bytes: j.model.Size(), Method: j.method.Name,
 		Density: j.Params.Density, Adapters: []AdapterReport{}, Tensors: []TensorReport{}, Overlaps: []Overlap{},
-		LeftOut: j.leftOut(),
+		Extremes: j.finder.list(), LeftOut: j.leftOut(),
 	}
 	total := merge.NewStats(len(j.adapters))
 	for _, t := range j.tensors {

@@ -25,6 +25,10 @@ const (
 	// has no more, and scaled up elsewhere.
 	sampledColumns = 512
 
+	// partialSums is how many sums over rows there are at most, each a vector as long as a row. It bounds the memory, and the
+	// threads at work; whatever their number, the sums are the same.
+	partialSums = 16
+
 	// Steps of the power method, and the relative change of the norm at which it ends.
 	maxPowers = 30
 	tolerance = 1e-4
@@ -121,19 +125,24 @@ func (o operator) transposed(y, x []float64) error {
 		}
 		return nil
 	}
-	parts := make([][]float64, o.blocks)
-	err := parallel(o.blocks, func(i int) error {
+	parts := make([][]float64, min(o.blocks, partialSums))
+	err := parallel(len(parts), func(i int) error {
 		part := make([]float64, len(x))
 		parts[i] = part
-		return o.block(i, func(row int, v view) {
-			if v.all {
-				axpy(part, y[row], v.values)
-				return
+		for b := i * o.blocks / len(parts); b < (i+1)*o.blocks/len(parts); b++ {
+			if err := o.block(b, func(row int, v view) {
+				if v.all {
+					axpy(part, y[row], v.values)
+					return
+				}
+				for k, c := range v.cols {
+					part[c] += float64(float64(v.values[k]) * y[row])
+				}
+			}); err != nil {
+				return err
 			}
-			for k, c := range v.cols {
-				part[c] += float64(float64(v.values[k]) * y[row])
-			}
-		})
+		}
+		return nil
 	})
 	for _, part := range parts { // in order, so that the number of threads does not show
 		for c, v := range part {

@@ -75,13 +75,42 @@ func (t *Target) Prepare(ctx context.Context) error {
 	return nil
 }
 
-// blockElements is about how many elements are worked on at a time, in whole rows.
-const blockElements = 1 << 18
+// blockElements is about how many elements are worked on at a time, in whole rows, where no more than fewTerms changes are not
+// sparse; with more of them it is less, so that their rows take about the same memory.
+const (
+	blockElements = 1 << 18
+	fewTerms      = 4
+)
 
 // blockRows returns how many rows a block has, but for the last.
-func (t *Target) blockRows() int { return min(t.Shape[0], max(1, blockElements/max(t.Shape[1], 1))) }
+func (t *Target) blockRows() int {
+	elements := blockElements / max(1, t.denseTerms()/fewTerms)
+	return min(t.Shape[0], max(1, elements/max(t.Shape[1], 1)))
+}
 
-// Blocks returns the number of blocks of rows. It depends on the shape alone.
+// denseTerms is of how many terms a worker has rows with all elements: of all, where one is not sparse.
+func (t *Target) denseTerms() int {
+	if t.sparse {
+		return 0
+	}
+	return len(t.Terms)
+}
+
+// WorkerBytes is about how much memory a worker takes.
+func (t *Target) WorkerBytes() int64 {
+	elements := int64(t.blockRows()) * int64(t.Shape[1])
+	stored := int64(t.DType.Size())
+	if t.sparse {
+		entries := int64(0) // of a block, were they spread evenly; twice that for where they are not
+		for _, term := range t.Terms {
+			entries += 2 * int64(term.Delta.Parameters()) / int64(max(1, t.Blocks()))
+		}
+		return elements*stored + entries*(40+2*stored)
+	}
+	return elements * (3*stored + 4*int64(t.denseTerms()) + 24)
+}
+
+// Blocks returns the number of blocks of rows. It depends on the shape and the terms alone.
 func (t *Target) Blocks() int {
 	if t.Len() == 0 {
 		return 0

@@ -175,6 +175,11 @@ func (h *Halves) Expand(y Tensor) {
 	Parallel(h.blocks, func(b int) { UnpackHalves(h.block(b), y.Blk(b)) })
 }
 
+// Features writes the rounded values of the features from f, an even number, on of block b to y, as many as it has.
+func (h *Halves) Features(b, f int, y []float32) {
+	UnpackHalves(h.pairs[(b*h.stride+h.off+f)/2*Block:][:ceilDiv(len(y), 2*Block)*Block], y)
+}
+
 // block returns the pairs of block b.
 func (h *Halves) block(b int) []pair { return h.pairs[(b*h.stride+h.off)/2*Block:][:h.depth()*Block] }
 

@@ -49,6 +49,13 @@ func (h *TokenHalves) SetBand(b, off int, x []float32) {
 	}
 }
 
+// Band returns features [off, off+rows) of h, which shares its memory; off is a multiple of 32.
+func (h *TokenHalves) Band(off, rows int) *TokenHalves {
+	band := *h
+	band.rows, band.pairs = rows, h.pairs[off*h.blocks*Block/2:]
+	return &band
+}
+
 // arranged returns h's pairs in the given layout.
 func (h *TokenHalves) arranged(layout tokenLayout) []pair {
 	if h.layout != layout {

@@ -72,7 +72,7 @@ func (a *attention) place() {
 			rows += y.rows
 		}
 		g.headRows = max(g.headRows, rows)
-		y.act.keepHalves(g, y.rows, &g.mem.heads, &g.mem.headsHalves, func() error {
+		y.act.keepHalves(g, y.rows, g.mem.heads.reserve(y.rows), &g.mem.headsHalves, func() error {
 			x, err := a.qkv.act.againHalves()
 			if err == nil {
 				a.forwardHalf(x, y.act.halves)

@@ -45,14 +45,32 @@ type activation struct {
 	recompute func() error // nil where the buffer is the activation's own
 	// halves is the value in bfloat16, where that is all that the next operator reads and that is kept.
 	halves *kernel.Halves
+	rows   int // features of halves
 	// Products with the value, and with its gradient, are in bfloat16.
 	rounded, gradRounded bool
+
+	// Where float32 values would only pass through memory, they do not exist as a whole.
+	optional bool // who reads the value says whether it must be in the buffer, and reserves that
+	hollow   bool // the value is in the memory of the next product's operand alone
+	// parts returns what computes features from f on of block b again, at most a strip of them.
+	parts func() (func(b, f int, y []float32), error)
+	// taker takes the gradient in pieces, or is nil. tokens, where not nil, gets the value again at the same time.
+	taker  taker
+	tokens *kernel.TokenHalves
+}
+
+// taker takes the gradient of an activation in pieces that are in the cache: features from f on of block b, after begin. Pieces begin
+// at even features, and at multiples of 32 where products of tiles hand them on. Threads take different ones.
+type taker interface {
+	begin()
+	take(b, f int, dy []float32)
+	gradient() G.Value // for the graph
 }
 
 // keepHalves makes a an activation in bfloat16, of which share holds the values in float32 after again. Without a backward pass it
 // lives in halves, and with checkpointing as well, where recompute computes it again.
 func (a *activation) keepHalves(g *Graph, rows int, share *buffer, halves *kernel.Halves, recompute func() error) {
-	a.buf, a.halves = share.reserve(rows), halves
+	a.buf, a.halves, a.rows = share, halves, rows
 	switch {
 	case g.Training && g.Checkpointing:
 		a.recompute = recompute
@@ -76,7 +94,7 @@ func (a *activation) againHalves() (*kernel.Halves, error) {
 // show writes a value that is in bfloat16 only to the buffer.
 func (a *activation) show() {
 	if a.halves != nil {
-		a.halves.Expand(a.buf.get(a.halves.Blocks(), a.buf.rows))
+		a.halves.Expand(a.buf.get(a.halves.Blocks(), a.rows))
 	}
 }
 
@@ -151,6 +169,10 @@ type shared struct {
 		stale bool
 	}
 	dyTokens kernel.TokenHalves
+
+	// A gradient that was taken in pieces, for products and for sampled ones.
+	taken       kernel.Halves
+	takenTokens kernel.TokenHalves
 
 	beside beside
 }

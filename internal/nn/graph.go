@@ -71,6 +71,9 @@ type Graph struct {
 	halfRows   int       // features of the widest operand in bfloat16
 	tokenRows  int       // and of the two operands of the widest sampled product
 	besideRows int       // and of the operands of low-rank changes
+	takenRows  int       // and of the gradients that are taken in pieces
+	watched    bool      // values must be whole, for somebody looks at them
+	nothing    *tensor.Dense
 	attn       attentionScratch
 	heads      Heads // of the widest attention
 	vocab      int   // of the loss
@@ -143,6 +146,14 @@ func (g *Graph) gradOf(p *Param, after *G.Node) (*G.Node, error) {
 	return o.apply(after)
 }
 
+// hollow is the graph's value for an activation whose values are elsewhere.
+func (g *Graph) hollow() G.Value {
+	if g.nothing == nil {
+		g.nothing = tensor.New(tensor.WithShape(nominal(1)...), tensor.WithBacking(make([]float32, kernel.Block)))
+	}
+	return g.nothing
+}
+
 func nominal(rows int) tensor.Shape { return tensor.Shape{1, rows, kernel.Block} }
 
 // Result is what Run computed.
@@ -173,7 +184,7 @@ func (g *Graph) Memory(tokens, longest int) Memory {
 	for _, b := range g.mem.all() {
 		m.Shared += n * int64(b.most) * block
 	}
-	m.Shared += n * int64(g.halfRows+g.tokenRows+g.besideRows+g.headRows) * block / 2
+	m.Shared += n * int64(g.halfRows+g.tokenRows+g.besideRows+g.headRows+g.takenRows) * block / 2
 	if g.vocab > 0 {
 		m.Logits = g.logitsMemory(n)
 	}

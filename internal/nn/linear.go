@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	G "gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
 
 	"shira/internal/kernel"
 )
@@ -162,6 +163,7 @@ type linearKind struct {
 	halves   func(*shared) *kernel.Halves // what reads the result takes it in bfloat16, where that is what products are in
 	wide     bool                         // the result is wider than the stream
 	last     bool                         // the result is the layer's
+	pairs    bool                         // what follows reads a kept result as it is kept, in bfloat16
 }
 
 var (
@@ -172,7 +174,7 @@ var (
 	}
 	// GateUp projects the normed stream to the two inputs of SwiGLU.
 	GateUp = linearKind{
-		out: func(m *shared) *buffer { return &m.mlp }, dIn: func(m *shared) *buffer { return &m.dNormed }, wide: true,
+		out: func(m *shared) *buffer { return &m.mlp }, dIn: func(m *shared) *buffer { return &m.dNormed }, wide: true, pairs: true,
 	}
 	// Out projects the attention's output back to the stream.
 	Out = linearKind{out: func(m *shared) *buffer { return &m.stream }, dIn: func(m *shared) *buffer { return &m.dHeads }}
@@ -218,21 +220,42 @@ func (g *Graph) Linear(kind linearKind, x, residual *Var, weights ...*Weight) (*
 // place decides where the result lives. A layer's last sum is the next one's input, which is kept always.
 func (l *linear) place() {
 	g, a, share := l.g, &l.y.act, l.kind.out(&l.g.mem)
+	l.whole = l.findSampled()
 	if l.weights[0].Half != nil {
 		l.x.act.rounded, a.gradRounded = true, l.even
 		g.halfRows = max(g.halfRows, l.x.rows, l.y.rows)
 		for _, w := range l.weights {
-			if w.Sparse != nil && g.Training {
+			if w.Sparse != nil && g.Training && !l.whole {
 				g.tokenRows = max(g.tokenRows, w.In+w.Out)
 			}
 		}
 	}
+	if l.whole && l.to > l.from {
+		g.tokenRows = max(g.tokenRows, l.x.rows+l.to-l.from)
+	}
+	if x := &l.x.act; x.optional {
+		if x.hollow = l.whole; !l.whole {
+			x.buf.reserve(l.x.rows)
+		}
+	}
+	plain := l.even && !slices.ContainsFunc(l.weights, func(w *Weight) bool { return w.adapted() || w.Bias != nil || w.Half == nil })
 	switch {
 	case l.kind.halves != nil && l.weights[0].Half != nil && kernel.PairProducts():
+		if l.direct = plain; !plain {
+			share.reserve(l.y.rows)
+		}
 		a.keepHalves(g, l.y.rows, share, l.kind.halves(&g.mem), l.again)
 	case l.kind.last || !g.Training:
 		a.own(g, l.y.rows, share)
 	case l.kind.wide && g.HalfActivations && !g.Checkpointing:
+		if l.direct = plain && l.kind.pairs; l.direct {
+			a.keepHalves(g, l.y.rows, share, nil, nil)
+			if l.whole {
+				a.taker = l
+				g.takenRows = max(g.takenRows, l.y.rows+l.to-l.from)
+			}
+			break
+		}
 		g.keptHalf += l.y.rows
 		a.buf = share.reserve(l.y.rows)
 		l.kept = &kernel.Halves{}
@@ -243,6 +266,30 @@ func (l *linear) place() {
 	default:
 		a.ownOr(g, l.y.rows, share, l.again)
 	}
+}
+
+// findSampled tells whether the backward pass needs x and dy in bfloat16 alone, and finds the outputs with sampled gradients.
+func (l *linear) findSampled() bool {
+	if !l.g.Training || !l.even {
+		return false
+	}
+	off := 0
+	for _, w := range l.weights {
+		if w.Half == nil || w.adapted() || w.Dense != nil || w.Tally != nil || w.Masked != nil || w.Bias != nil && w.Bias.Dense != nil {
+			return false
+		}
+		if s := w.Sparse; s != nil {
+			if off%kernel.Block != 0 || !kernel.WholePays(len(s.Cols), w.Out, w.In) {
+				return false
+			}
+			if l.to == 0 {
+				l.from = off
+			}
+			l.to = off + w.Out
+		}
+		off += w.Out
+	}
+	return true
 }
 
 // paramsOf returns what the graph trains of w.
@@ -287,7 +334,15 @@ type linear struct {
 	weights        []*Weight
 	params         []*Param
 	kept           *kernel.Halves // the result, where it is kept in bfloat16
+	direct         bool           // the result is written in bfloat16 alone
 	even           bool           // each weight's outputs begin at an even one, as pairs of features do
+
+	// whole says that the backward pass needs its operands in bfloat16 alone; outputs [from, to) have sampled gradients.
+	whole    bool
+	from, to int
+	taken    bool // dy was taken in pieces
+	dy       *kernel.Halves
+	dyTokens *kernel.TokenHalves
 }
 
 func (l *linear) forward(in []G.Value) (G.Value, error) {
@@ -296,7 +351,14 @@ func (l *linear) forward(in []G.Value) (G.Value, error) {
 		r = values(in[1], l.y.rows)
 	}
 	l.compute(values(in[0], l.x.rows), r)
-	return l.y.act.filled()
+	if !l.direct {
+		return l.y.act.filled()
+	}
+	if l.g.watched {
+		_, err := l.y.act.again()
+		return l.y.act.buf.value, err
+	}
+	return l.g.hollow(), nil
 }
 
 // again computes the result once more during the backward pass.
@@ -317,13 +379,17 @@ func (l *linear) again() error {
 
 // compute writes the result for x and, in a linear with a residual, r.
 func (l *linear) compute(x, r kernel.Tensor) {
-	y := l.y.act.buf.get(x.N(), l.y.rows)
+	o := l.operand(x)
+	if l.direct {
+		l.computePairs(o)
+		return
+	}
+	y := l.y.act.buf.get(l.g.blocks, l.y.rows)
 	acc := l.residual != nil
 	// When nothing is kept the stream is one buffer, and the sum is in place.
 	if acc && &r.Data[0] != &y.Data[0] {
 		kernel.Parallel(y.N(), func(b int) { copy(y.Blk(b), r.Blk(b)) })
 	}
-	o := l.operand(x)
 	off := 0
 	for _, w := range l.weights {
 		band := y.Band(off, w.Out)
@@ -352,14 +418,30 @@ func (l *linear) compute(x, r kernel.Tensor) {
 
 // operand prepares the input x for products. In float32 it may not be there yet.
 func (l *linear) operand(x kernel.Tensor) operand {
-	h := l.x.act.halves
-	if h == nil {
-		return l.g.mem.operand(l.weights[0], x)
+	m, h := &l.g.mem, l.x.act.halves
+	switch {
+	case l.x.act.hollow:
+		m.ahead = nil
+		return operand{x, &m.halves}
+	case h == nil:
+		return m.operand(l.weights[0], x)
 	}
 	if slices.ContainsFunc(l.weights, func(w *Weight) bool { return w.drops(l.g) }) {
 		h.Expand(x)
 	}
 	return operand{x, h}
+}
+
+// computePairs writes the result in bfloat16 alone.
+func (l *linear) computePairs(x operand) {
+	y := l.y.act.halves
+	y.Reset(l.y.rows, l.g.blocks)
+	off := 0
+	for _, w := range l.weights {
+		at := off
+		kernel.MatMulHalfTo(w.Half, false, x.halves, w.Out, func(b, r int, c []float32) { y.SetBand(b, at+r, c) })
+		off += w.Out
+	}
 }
 
 func (l *linear) diff(grad *G.Node) (G.Nodes, error) {
@@ -376,7 +458,9 @@ func (l *linear) diff(grad *G.Node) (G.Nodes, error) {
 	grads := G.Nodes{nil}
 	if l.x.needGrad {
 		grads[0] = d
-		l.kind.dIn(&l.g.mem).reserve(l.x.rows)
+		if !l.hands() {
+			l.kind.dIn(&l.g.mem).reserve(l.x.rows)
+		}
 	}
 	if l.residual != nil {
 		grads = append(grads, nil)
@@ -393,6 +477,9 @@ func (l *linear) diff(grad *G.Node) (G.Nodes, error) {
 
 // backward writes the gradients of the trained parameters and returns dx, or dy itself where nothing needs dx.
 func (l *linear) backward(in []G.Value) (G.Value, error) {
+	if l.whole {
+		return l.backwardWhole(in[0])
+	}
 	dy := values(in[0], l.y.rows)
 	var x kernel.Tensor
 	if len(l.params) > 0 {
@@ -437,6 +524,139 @@ func (l *linear) backward(in []G.Value) (G.Value, error) {
 		return in[0], nil
 	}
 	return buf.value, nil
+}
+
+// hands says whether dx is handed on in pieces.
+func (l *linear) hands() bool { return l.whole && len(l.weights) == 1 && l.x.act.taker != nil }
+
+// backwardWhole is backward for operands in bfloat16 alone. Where dx is handed on, what takes it computes x at the same time.
+func (l *linear) backwardWhole(dy G.Value) (G.Value, error) {
+	g, m := l.g, &l.g.mem
+	hands := l.x.needGrad && l.hands() && !g.watched
+	if l.to > 0 {
+		m.xTokens.stale = true
+		m.xTokens.ResetRight(l.x.rows, g.blocks)
+		if !hands {
+			if err := l.x.act.fillTokens(g, l.x.rows, &m.xTokens.TokenHalves); err != nil {
+				return nil, err
+			}
+		}
+	}
+	// After x, which may have to be computed again in the memory of dy.
+	if !l.taken {
+		l.takeAll(values(dy, l.y.rows))
+	}
+	l.taken = false
+	var dx G.Value = dy
+	switch {
+	case hands:
+		t := l.x.act.taker
+		t.begin()
+		if l.to > 0 {
+			l.x.act.tokens = &m.xTokens.TokenHalves
+		}
+		kernel.MatMulHalfTo(l.weights[0].Half, true, l.dy, l.x.rows, t.take)
+		l.x.act.tokens = nil
+		dx = t.gradient()
+	case l.x.needGrad:
+		buf := l.kind.dIn(m)
+		y, off := buf.get(g.blocks, l.x.rows), 0
+		for i, w := range l.weights {
+			kernel.MatMulHalf(w.Half, true, l.dy.Band(off, w.Out), y, i > 0)
+			off += w.Out
+		}
+		dx = buf.value
+	}
+	off := 0
+	for _, w := range l.weights {
+		if s := w.Sparse; s != nil {
+			kernel.SddmmHalf(s.Ptr, s.Cols, l.dyTokens.Band(off-l.from, w.Out), &m.xTokens.TokenHalves, s.Grad)
+		}
+		off += w.Out
+	}
+	return dx, nil
+}
+
+// begin makes room for dy, to be taken in pieces.
+func (l *linear) begin() {
+	l.reset(&l.g.mem.taken, &l.g.mem.takenTokens)
+	l.taken = true
+}
+
+// reset makes h and t the memory of dy.
+func (l *linear) reset(h *kernel.Halves, t *kernel.TokenHalves) {
+	l.dy, l.dyTokens = h, t
+	if l.x.needGrad {
+		h.Reset(l.y.rows, l.g.blocks)
+	}
+	if l.to > 0 {
+		t.ResetLeft(l.to-l.from, l.g.blocks)
+	}
+}
+
+// takeAll takes dy as it is.
+func (l *linear) takeAll(dy kernel.Tensor) {
+	m := &l.g.mem
+	ready := l.x.needGrad && m.ahead == &dy.Data[0]
+	m.ahead = nil
+	l.reset(&m.halves, &m.dyTokens)
+	kernel.Parallel(l.g.blocks, func(b int) {
+		if ready {
+			l.takeTokens(b, 0, dy.Blk(b))
+		} else {
+			l.take(b, 0, dy.Blk(b))
+		}
+	})
+}
+
+// take rounds a piece of dy.
+func (l *linear) take(b, f int, dy []float32) {
+	if l.x.needGrad {
+		l.dy.SetBand(b, f, dy)
+	}
+	l.takeTokens(b, f, dy)
+}
+
+// takeTokens rounds what of a piece of dy is in [from, to), for sampled products.
+func (l *linear) takeTokens(b, f int, dy []float32) {
+	lo, hi := max(f, l.from), min(f+len(dy)/kernel.Block, l.to)
+	if lo < hi {
+		l.dyTokens.SetBand(b, lo-l.from, dy[(lo-f)*kernel.Block:(hi-f)*kernel.Block])
+	}
+}
+
+// gradient is the graph's value for dy, when that was taken in pieces.
+func (l *linear) gradient() G.Value {
+	if !l.g.watched || !l.x.needGrad {
+		return l.g.hollow()
+	}
+	dy := make([]float32, l.g.blocks*l.y.rows*kernel.Block)
+	l.dy.Expand(kernel.NewTensor(dy, l.y.rows))
+	return tensor.New(tensor.WithShape(l.g.blocks, l.y.rows, kernel.Block), tensor.WithBacking(dy))
+}
+
+// fillTokens arranges the value, of rows features, as the right operand of sampled products.
+func (a *activation) fillTokens(g *Graph, rows int, tokens *kernel.TokenHalves) error {
+	if a.parts == nil {
+		x, err := a.again()
+		if err == nil {
+			kernel.Parallel(g.blocks, func(b int) { tokens.SetBand(b, 0, x.Blk(b)) })
+		}
+		return err
+	}
+	part, err := a.parts()
+	if err != nil {
+		return err
+	}
+	kernel.Parallel(g.blocks, func(b int) {
+		var room [strip * kernel.Block]float32
+		for f := 0; f < rows; f += strip {
+			x := room[:min(strip, rows-f)*kernel.Block]
+			part(b, f, x)
+			tokens.SetBand(b, f, x)
+		}
+	})
+	return nil
 }
 
 func (l *linear) flops() float64 {

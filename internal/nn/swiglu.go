@@ -6,60 +6,177 @@ import (
 	"shira/internal/kernel"
 )
 
+// strip is the number of features that are computed at a time where values go from one form to another: 4 KiB.
+const strip = kernel.Block
+
 // SwiGLU is silu(gate)·up for x = [gate; up] stacked (Shazeer 2020, eq. 6).
 func (g *Graph) SwiGLU(x *Var) (*Var, error) {
-	n := x.rows / 2
-	y := &Var{rows: n, needGrad: x.needGrad}
-	run := func(xs kernel.Tensor, round bool) {
-		ys := g.mem.act.get(xs.N(), n)
-		var halves *kernel.Halves
-		if round {
-			halves = g.mem.roundAhead(ys)
-		}
-		kernel.Parallel(xs.N(), func(b int) {
-			kernel.SwiGLU(xs.Band(0, n).Blk(b), xs.Band(n, n).Blk(b), ys.Blk(b))
-			if halves != nil {
-				halves.SetBlock(b, ys.Blk(b))
-			}
-		})
+	s := &swiglu{g: g, x: x, n: x.rows / 2}
+	s.y = &Var{rows: s.n, needGrad: x.needGrad}
+	a := &s.y.act
+	a.buf, a.recompute = &g.mem.act, s.again
+	if x.act.halves != nil {
+		a.optional, a.parts = true, s.parts
+	} else {
+		a.buf.reserve(s.n)
 	}
-	y.act.buf = g.mem.act.reserve(n)
-	y.act.recompute = func() error {
-		xs, err := x.act.again()
-		if err == nil {
-			run(xs, false)
-		}
-		return err
+	if x.act.taker != nil {
+		a.taker = s
 	}
-	fwd := newOp("swiglu", activationType, nominal(n), func(in []G.Value) (G.Value, error) {
-		run(values(in[0], x.rows), y.act.rounded)
-		return y.act.filled()
-	})
-	fwd.wrt = []bool{x.needGrad}
-	fwd.diff = func(grad *G.Node) (G.Nodes, error) {
-		bwd := newOp("swiglu backward", activationType, nominal(x.rows), func(in []G.Value) (G.Value, error) {
-			xs, err := x.act.again()
-			if err != nil {
-				return nil, err
-			}
-			dy, dx := values(in[0], n), g.mem.dMLP.get(xs.N(), x.rows)
-			var halves *kernel.Halves
-			if x.act.gradRounded {
-				halves = g.mem.roundAhead(dx)
-			}
-			kernel.Parallel(xs.N(), func(b int) {
-				kernel.SwiGLUBackward(xs.Band(0, n).Blk(b), xs.Band(n, n).Blk(b), dy.Blk(b), dx.Band(0, n).Blk(b), dx.Band(n, n).Blk(b))
-				if halves != nil {
-					halves.SetBlock(b, dx.Blk(b))
-				}
-			})
-			return g.mem.dMLP.value, nil
-		})
-		g.mem.dMLP.reserve(x.rows)
-		dx, err := bwd.apply(grad)
-		return G.Nodes{dx}, err
-	}
+	fwd := newOp("swiglu", activationType, nominal(s.n), s.forward)
+	fwd.wrt, fwd.diff = []bool{x.needGrad}, s.diff
 	var err error
-	y.node, err = fwd.apply(x.node)
-	return y, err
+	s.y.node, err = fwd.apply(x.node)
+	return s.y, err
 }
+
+type swiglu struct {
+	g    *Graph
+	x, y *Var
+	n    int // features of the result
+
+	taken  bool           // the gradient of the result was taken in pieces
+	xs     kernel.Tensor  // [gate; up], where they are not in bfloat16
+	dx     kernel.Tensor  // their gradients, where they are not taken in pieces
+	halves *kernel.Halves // and these in bfloat16, or nil
+}
+
+func (s *swiglu) forward(in []G.Value) (G.Value, error) {
+	a, m := &s.y.act, &s.g.mem
+	if s.x.act.halves == nil {
+		s.xs = values(in[0], s.x.rows)
+	}
+	if a.hollow && !s.g.watched {
+		m.halves.Reset(s.n, s.g.blocks)
+		s.compute(kernel.Tensor{}, &m.halves)
+		return s.g.hollow(), nil
+	}
+	ys := a.buf.get(s.g.blocks, s.n)
+	var halves *kernel.Halves
+	if a.rounded {
+		halves = m.roundAhead(ys)
+	}
+	s.compute(ys, halves)
+	return a.filled()
+}
+
+// again computes the result once more.
+func (s *swiglu) again() (err error) {
+	if s.x.act.halves == nil {
+		if s.xs, err = s.x.act.again(); err != nil {
+			return err
+		}
+	}
+	s.compute(s.y.act.buf.get(s.g.blocks, s.n), nil)
+	return nil
+}
+
+// compute writes the result to ys, unless that has no values, and to halves, unless they are nil.
+func (s *swiglu) compute(ys kernel.Tensor, halves *kernel.Halves) {
+	kernel.Parallel(s.g.blocks, func(b int) {
+		var room [strip * kernel.Block]float32
+		for f := 0; f < s.n; f += strip {
+			size := min(strip, s.n-f) * kernel.Block
+			y := room[:size]
+			if ys.Data != nil {
+				y = ys.Blk(b)[f*kernel.Block:][:size]
+			}
+			s.piece(b, f, y)
+			if halves != nil {
+				halves.SetBand(b, f, y)
+			}
+		}
+	})
+}
+
+// piece writes the result's features from f on of block b, at most a strip of them.
+func (s *swiglu) piece(b, f int, y []float32) {
+	var room [strip * kernel.Block]float32
+	up := room[:len(y)]
+	s.inputs(b, f, y, up)
+	kernel.SwiGLU(y, up, y)
+}
+
+// inputs writes gate's and up's features from f on of block b.
+func (s *swiglu) inputs(b, f int, gate, up []float32) {
+	if p := s.x.act.halves; p != nil {
+		p.Features(b, f, gate)
+		p.Features(b, s.n+f, up)
+		return
+	}
+	blk := s.xs.Blk(b)
+	copy(gate, blk[f*kernel.Block:])
+	copy(up, blk[(s.n+f)*kernel.Block:])
+}
+
+func (s *swiglu) parts() (func(b, f int, y []float32), error) { return s.piece, nil }
+
+func (s *swiglu) diff(grad *G.Node) (G.Nodes, error) {
+	bwd := newOp("swiglu backward", activationType, nominal(s.x.rows), s.backward)
+	if s.x.act.taker == nil {
+		s.g.mem.dMLP.reserve(s.x.rows)
+	}
+	dx, err := bwd.apply(grad)
+	return G.Nodes{dx}, err
+}
+
+func (s *swiglu) backward(in []G.Value) (_ G.Value, err error) {
+	if s.x.act.halves == nil {
+		if s.xs, err = s.x.act.again(); err != nil {
+			return nil, err
+		}
+	}
+	if !s.taken {
+		dy := values(in[0], s.n)
+		s.begin()
+		kernel.Parallel(s.g.blocks, func(b int) { s.take(b, 0, dy.Blk(b)) })
+	}
+	s.taken = false
+	if t := s.x.act.taker; t != nil {
+		return t.gradient(), nil
+	}
+	return s.g.mem.dMLP.value, nil
+}
+
+// begin makes room for the gradients of gate and up.
+func (s *swiglu) begin() {
+	s.taken = true
+	if t := s.x.act.taker; t != nil {
+		t.begin()
+		return
+	}
+	s.dx, s.halves = s.g.mem.dMLP.get(s.g.blocks, s.x.rows), nil
+	if s.x.act.gradRounded {
+		s.halves = s.g.mem.roundAhead(s.dx)
+	}
+}
+
+// take computes the gradients of gate and up of a piece of the result's, and the result again where somebody waits for it.
+func (s *swiglu) take(b, f int, dy []float32) {
+	var room [3][strip * kernel.Block]float32
+	for ; len(dy) > 0; f, dy = f+strip, dy[min(strip*kernel.Block, len(dy)):] {
+		n := min(strip*kernel.Block, len(dy))
+		gate, up := room[0][:n], room[1][:n]
+		t := s.x.act.taker
+		if t == nil {
+			gate, up = s.dx.Blk(b)[f*kernel.Block:][:n], s.dx.Blk(b)[(s.n+f)*kernel.Block:][:n]
+		}
+		s.inputs(b, f, gate, up)
+		if s.y.act.tokens != nil {
+			y := room[2][:n]
+			kernel.SwiGLU(gate, up, y)
+			s.y.act.tokens.SetBand(b, f, y)
+		}
+		kernel.SwiGLUBackward(gate, up, dy[:n], gate, up)
+		if t != nil {
+			t.take(b, f, gate)
+			t.take(b, s.n+f, up)
+		} else if s.halves != nil {
+			s.halves.SetBand(b, f, gate)
+			s.halves.SetBand(b, s.n+f, up)
+		}
+	}
+}
+
+// gradient is the graph's value for the gradient of the result, when that was taken in pieces.
+func (s *swiglu) gradient() G.Value { return s.g.hollow() }

@@ -30,6 +30,7 @@ func (m *Machine) FirstNotFinite(b Batch) string {
 }
 
 func (m *Machine) watch(w *watch) {
+	m.g.watched = w != nil
 	for _, n := range m.g.graph.AllNodes() {
 		if o, ok := n.Op().(*op); ok {
 			o.watch = w

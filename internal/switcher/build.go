@@ -66,7 +66,7 @@ func (b *builder) build(w *block, i int, first int64) error {
 	w.collect(t.size)
 	var err error
 	base := w.out.base
-	if !w.out.run && w.was.n > 0 {
+	if !w.out.run && !w.out.whole && w.was.n > 0 {
 		w.base = w.base[:0]
 		for k, key := range w.out.keys {
 			if key&1 != 0 {
@@ -107,7 +107,7 @@ func differing[T comparable](a, b []T) int64 {
 
 // readOld reads what the old journal says of the block.
 func (b *builder) readOld(w *block, i int, first int64) error {
-	w.was.n, w.was.run, w.was.keys = 0, false, w.was.keys[:0]
+	w.was.n, w.was.run, w.was.whole, w.was.keys = 0, false, false, w.was.keys[:0]
 	if b.old == nil || b.oldOf[i] < 0 {
 		return nil
 	}
@@ -124,7 +124,7 @@ func (b *builder) readOld(w *block, i int, first int64) error {
 
 // keepLive drops the entries that do not differ from the base, and what they all were before.
 func (s *segment) keepLive(size int) {
-	s.before = nil
+	s.before, s.whole = nil, false
 	if s.run {
 		if !s.live {
 			s.n, s.run = 0, false
@@ -174,23 +174,19 @@ func (b *builder) check(w *block, t *tensor) error {
 	return nil
 }
 
-// merge makes the entries of out, in a block of n: those that differ from the base now or will, the latter live.
+// merge makes the entries of out, in a block of n: those that differ from the base now or will, the latter live. Where all do
+// now, only the latter are listed.
 func (w *block) merge(n int) {
 	o := &w.out
-	o.run, o.live, o.n, o.keys = false, false, n, o.keys[:0]
+	o.run, o.whole, o.live, o.n, o.keys = false, false, false, n, o.keys[:0]
 	switch {
 	case w.all:
 		o.run, o.live = true, true
 		return
-	case w.was.run && len(w.list) == 0:
-		o.run = true
-		return
 	case w.was.run:
-		for i := range n {
-			o.keys = append(o.keys, uint32(i)<<1)
-		}
+		o.whole, o.n = true, len(w.list)
 		for _, i := range w.list {
-			o.keys[i] |= 1
+			o.keys = append(o.keys, i<<1|1)
 		}
 		return
 	}
@@ -215,7 +211,7 @@ func (w *block) merge(n int) {
 func (w *block) collect(size int) {
 	o := &w.out
 	switch {
-	case o.run:
+	case o.run || o.whole:
 		o.before = w.window
 	default:
 		o.buf = gather(o.buf, w.window, w.low, o.keys, size)
@@ -224,6 +220,9 @@ func (w *block) collect(size int) {
 	switch {
 	case w.was.n == 0:
 		o.base = o.before
+	case o.whole:
+		w.now = gather(w.now, w.was.base, 0, o.keys, size)
+		o.base = w.now
 	case w.was.run:
 		o.base = w.was.base
 	case o.run:

@@ -24,9 +24,10 @@ import (
 //	SHA-256 of all of it         32 bytes
 const (
 	journalMagic   = "shiraund"
-	journalVersion = 1
+	journalVersion = 2         // version 1 had no kindWhole
 	journalPart    = 1 << 20   // bytes that are written at a time
 	maxHeader      = 256 << 20 // the longest header, in bytes; that of a model of 100,000 tensors takes 15 MB
+	journalEnds    = 64 << 10  // bytes that the header without its tensors, and the end, surely do not exceed
 	segmentHead    = 32        // bytes of a segment before its payload
 	maxBlock       = 1 << 24   // elements of a block
 	maxCols        = 1 << 30   // elements of a row
@@ -34,9 +35,10 @@ const (
 
 // Kinds of segments.
 const (
-	kindList = 1   // entries at ascending indices
-	kindRun  = 2   // consecutive entries
-	kindEnd  = 255 // the end of the journal
+	kindList  = 1   // entries at ascending indices
+	kindRun   = 2   // all elements of the block
+	kindWhole = 3   // all elements before the switch, and a list of the live ones, some or none, in the base
+	kindEnd   = 255 // the end of the journal
 )
 
 // Flags of segments.
@@ -101,25 +103,29 @@ func (t *tensor) blockLen(block int, first int64) int { return int(min(t.step(bl
 //	kind, flags, 2 zero bytes
 //	tensor          4 bytes, index into the header's
 //	first           8 bytes, the first element of the block; of a run, its first entry
-//	entries         4 bytes
+//	entries         4 bytes; of kindWhole the live ones only
 //	length of gaps  4 bytes, 0 for a run
 //	after           4 bytes, CRC-32C of the live entries as they are after the switch
 //	CRC-32C         4 bytes, of the 28 bytes before and of the payload
 //	gaps            for each entry of a list a varint: its distance from the entry before it, doubled, and 1 if it is live
-//	before          the entries before the switch
+//	before          the entries before the switch; of kindWhole all of the block
 //	base            the entries of the base, unless flagSame is set
 //
 // The distance of a list's first entry is that from first.
+//
+// kindWhole is for a block all of which had changed and of which only entries will. What the others are in the base is in the
+// record of the old state, as a run; it is needed only to write the weights, and that record stays until these are durable.
 type segment struct {
 	tensor int
 	first  int64
 	run    bool
+	whole  bool
 	live   bool     // of a run
-	keys   []uint32 // of a list: an entry's distance from first, doubled, plus 1 if it is live
+	keys   []uint32 // unless run: an entry's distance from first, doubled, plus 1 if it is live
 	n      int      // entries
 	after  uint32
 	before []byte
-	base   []byte // before itself where nothing differed
+	base   []byte // before itself where nothing differed, but never if whole
 
 	buf []byte // what keys, before and base of a segment that was read lie in
 }
@@ -134,6 +140,9 @@ func (s *segment) appendTo(b []byte) []byte {
 	start := len(b)
 	b = append(b, make([]byte, segmentHead)...)
 	kind, flags := byte(kindList), byte(0)
+	if s.whole {
+		kind = kindWhole
+	}
 	if s.run {
 		kind = kindRun
 		if s.live {
@@ -149,7 +158,7 @@ func (s *segment) appendTo(b []byte) []byte {
 	}
 	gaps := len(b) - start - segmentHead
 	b = append(b, s.before...)
-	if s.same() {
+	if !s.whole && s.same() {
 		flags |= flagSame
 	} else {
 		b = append(b, s.base...)

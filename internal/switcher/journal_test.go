@@ -2,14 +2,17 @@ package switcher
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
 	"shira/internal/fault"
+	"shira/internal/fsx/crashfs"
 )
 
 // toyJournals returns journals of all kinds of segments: of switches from and to sparse and dense states.
@@ -40,9 +43,19 @@ func readAll(data []byte) (*journal, error) {
 // TestDamagedJournal changes every byte of a journal in turn, and cuts it at each: nothing of it passes.
 func TestDamagedJournal(t *testing.T) {
 	tried := 0
-	for _, data := range toyJournals(t)[:4] {
-		if _, err := readAll(data); err != nil {
+	seen := map[byte]bool{}
+	for i, data := range toyJournals(t) {
+		j, err := readAll(data)
+		if err != nil {
 			t.Fatal(err)
+		}
+		fresh := i < 4
+		for _, p := range j.places {
+			fresh = fresh || !seen[data[p.off]]
+			seen[data[p.off]] = true
+		}
+		if !fresh {
+			continue
 		}
 		for i := range data {
 			damaged := bytes.Clone(data)
@@ -59,11 +72,71 @@ func TestDamagedJournal(t *testing.T) {
 		}
 	}
 	t.Logf("%d damaged journals", tried)
+	if len(seen) != 3 {
+		t.Errorf("kinds of segments %v, want all three", seen)
+	}
+}
+
+// as1 returns a journal as version 1 would say it.
+func as1(data []byte) []byte {
+	data = bytes.Replace(data, []byte(`"version":2`), []byte(`"version":1`), 1)
+	signHeader(data)
+	sum := sha256.Sum256(data[:len(data)-sha256.Size])
+	copy(data[len(data)-sha256.Size:], sum[:])
+	return data
+}
+
+// TestOlderJournal: journals of version 1 are read, which had not all kinds of segments.
+func TestOlderJournal(t *testing.T) {
+	read, refused := 0, 0
+	for _, data := range toyJournals(t) {
+		j, err := readAll(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		later := slices.ContainsFunc(j.places, func(p place) bool { return data[p.off] == kindWhole })
+		_, err = readAll(as1(data))
+		if later && fault.KindOf(err) != fault.Unrecoverable || !later && err != nil {
+			t.Errorf("version 1, with what only version 2 has: %v; %v", later, err)
+		}
+		if later {
+			refused++
+		} else {
+			read++
+		}
+	}
+	if read == 0 || refused == 0 {
+		t.Errorf("%d journals are read and %d refused", read, refused)
+	}
+}
+
+// TestOlderHotJournal: a switch that a program of version 1 began is undone.
+func TestOlderHotJournal(t *testing.T) {
+	w := newToy(rand.New(rand.NewPCG(1, 1)))
+	const hot = ".shira/undo-1.hot"
+	for die := 1; ; die++ {
+		f := w.disk()
+		f.Die = die
+		if err := w.to(f, 1); err == nil {
+			t.Fatal("it was never killed while the weights were written")
+		}
+		if f = f.Crash(crashfs.Nothing, nil); f.Get(hot) == nil || bytes.Equal(f.Get("one.safetensors"), w.base["one.safetensors"]) {
+			continue
+		}
+		f.Put(hot, as1(f.Get(hot)))
+		if err := repair(f); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := w.holds(f); err != nil || got != 0 {
+			t.Errorf("in state %d, %v; want the base", got, err)
+		}
+		return
+	}
 }
 
 // TestNewerJournal: a journal of a later version is not touched, and the error says what to do.
 func TestNewerJournal(t *testing.T) {
-	data := bytes.Replace(toyJournals(t)[0], []byte(`"version":1`), []byte(`"version":2`), 1)
+	data := bytes.Replace(toyJournals(t)[0], []byte(`"version":2`), []byte(`"version":3`), 1)
 	signHeader(data)
 	_, err := readAll(data)
 	if fault.KindOf(err) != fault.Unrecoverable || !strings.Contains(fault.HintOf(err), "a newer one") {
@@ -112,7 +185,11 @@ func FuzzJournal(f *testing.F) {
 			}
 			rec := &j.Tensors[s.tensor]
 			block := rec.blockLen(j.Block, s.first)
-			if s.n > block || len(s.before) != s.n*rec.size || len(s.base) != len(s.before) || !s.run && len(s.keys) != s.n {
+			before := s.n
+			if s.whole {
+				before = block
+			}
+			if s.n > block || len(s.before) != before*rec.size || len(s.base) != s.n*rec.size || !s.run && len(s.keys) != s.n {
 				t.Errorf("a segment of %d entries in a block of %d", s.n, block)
 			}
 			for i, key := range s.keys {

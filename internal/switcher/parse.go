@@ -25,7 +25,7 @@ type journal struct {
 	r      io.ReaderAt
 	size   int64
 	places []place // of the segments, in order
-	same   int64   // bytes of those that do not repeat the base's
+	same   int64   // bytes of the lists that do not repeat the base's
 }
 
 // place is where a segment is.
@@ -109,7 +109,7 @@ func (h *header) decode(path string, b []byte) error {
 // check finds what no switch would have written.
 func (h *header) check() error {
 	switch {
-	case h.Version != journalVersion:
+	case h.Version < 1 || h.Version > journalVersion:
 		return fmt.Errorf("version %d", h.Version)
 	case h.Block < 1 || h.Block > maxBlock:
 		return fmt.Errorf("blocks of %d elements", h.Block)
@@ -175,7 +175,7 @@ func (j *journal) walk(off int64) error {
 			return errDamaged(j.path, "segments are not in order")
 		}
 		j.places = append(j.places, p)
-		if head[1]&flagSame != 0 {
+		if head[0] == kindList && head[1]&flagSame != 0 {
 			j.same += int64(p.length)
 		}
 		last = p
@@ -192,9 +192,12 @@ func (j *journal) place(head []byte, off int64) (p place, end bool, err error) {
 	kind, flags := head[0], head[1]
 	index, first := binary.LittleEndian.Uint32(head[4:]), binary.LittleEndian.Uint64(head[8:])
 	n, gaps := int64(binary.LittleEndian.Uint32(head[16:])), int64(binary.LittleEndian.Uint32(head[20:]))
-	allowed := byte(flagSame)
-	if kind == kindRun {
-		allowed |= flagLive
+	var allowed byte
+	switch kind {
+	case kindList:
+		allowed = flagSame
+	case kindRun:
+		allowed = flagSame | flagLive
 	}
 	switch {
 	case head[2] != 0 || head[3] != 0 || flags&^allowed != 0:
@@ -206,7 +209,7 @@ func (j *journal) place(head []byte, off int64) (p place, end bool, err error) {
 			return p, false, errDamaged(j.path, "its end is not one")
 		}
 		return p, true, nil
-	case kind != kindList && kind != kindRun:
+	case kind != kindList && kind != kindRun && (kind != kindWhole || j.Version < 2):
 		return p, false, errDamaged(j.path, "a segment of kind %d", kind)
 	case int64(index) >= int64(len(j.Tensors)):
 		return p, false, errDamaged(j.path, "a segment of tensor %d of %d", index, len(j.Tensors))
@@ -216,10 +219,15 @@ func (j *journal) place(head []byte, off int64) (p place, end bool, err error) {
 		return p, false, errDamaged(j.path, "a segment of element %d of %s", first, fault.Quote(t.Name))
 	}
 	block := int64(t.blockLen(j.Block, int64(first)))
-	if n < 1 || n > block || kind == kindRun && (n != block || gaps != 0) || kind == kindList && (gaps < n || gaps > 5*n) {
+	if n < 1 && kind != kindWhole || n > block || kind == kindRun && (n != block || gaps != 0) ||
+		kind != kindRun && (gaps < n || gaps > 5*n) {
 		return p, false, errDamaged(j.path, "a segment of %d entries in a block of %d", n, block)
 	}
-	length := segmentHead + gaps + n*int64(t.size)
+	before := n
+	if kind == kindWhole {
+		before = block
+	}
+	length := segmentHead + gaps + before*int64(t.size)
 	if flags&flagSame == 0 {
 		length += n * int64(t.size)
 	}
@@ -244,19 +252,26 @@ func (j *journal) segment(s *segment, p place) error {
 		return errDamaged(j.path, "the checksum of a segment is wrong")
 	}
 	t := &j.Tensors[p.tensor]
-	s.tensor, s.first, s.run, s.live = p.tensor, p.first, b[0] == kindRun, b[1]&flagLive != 0
+	s.tensor, s.first, s.run, s.whole, s.live = p.tensor, p.first, b[0] == kindRun, b[0] == kindWhole, b[1]&flagLive != 0
 	s.n = int(binary.LittleEndian.Uint32(b[16:]))
+	before := s.n * t.size
+	if s.whole {
+		before = t.blockLen(j.Block, s.first) * t.size
+	}
 	s.after = binary.LittleEndian.Uint32(b[24:])
 	gaps := b[segmentHead : segmentHead+int(binary.LittleEndian.Uint32(b[20:]))]
 	rest := b[segmentHead+len(gaps):]
-	s.before = rest[: s.n*t.size : s.n*t.size]
+	s.before = rest[:before:before]
 	if s.base = s.before; b[1]&flagSame == 0 {
-		s.base = rest[s.n*t.size:]
+		s.base = rest[before:]
 	}
 	if s.keys = s.keys[:0]; !s.run {
 		if msg := s.readGaps(gaps, t.blockLen(j.Block, s.first)); msg != "" {
 			return errDamaged(j.path, "a segment of %s: %s", fault.Quote(t.Name), msg)
 		}
+	}
+	if s.whole && slices.ContainsFunc(s.keys, func(key uint32) bool { return key&1 == 0 }) {
+		return errDamaged(j.path, "a segment of %s lists an entry that is not live", fault.Quote(t.Name))
 	}
 	return nil
 }

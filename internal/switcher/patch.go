@@ -21,12 +21,12 @@ type patcher struct {
 	window []byte
 }
 
-// put writes values, one for each entry of s, and returns how many bytes of the file it wrote.
+// put writes values, one for each entry of s, or of its block where s is whole, and returns how many bytes of the file it wrote.
 func (p *patcher) put(s *segment, values []byte) (int64, error) {
 	t := &p.Tensors[s.tensor]
 	f := p.shards.open[t.File]
 	start := t.Offset + s.first*int64(t.size)
-	if s.run {
+	if s.run || s.whole {
 		_, err := f.WriteAt(values, start)
 		f.WriteBehind(start, int64(len(values)))
 		return int64(len(values)), err

@@ -5,6 +5,7 @@ package switcher
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"path/filepath"
@@ -272,7 +273,7 @@ func (w *opened) transaction(o Options, adapters []*adapter.Adapter) (*transacti
 			}
 			target := tensor{Name: t.Name, File: files[t.Path()], DType: t.DType.String(), Offset: t.Offset(), Rows: t.Shape[0],
 				Cols: t.Shape[1], size: t.DType.Size()}
-			tx.room += room(d, &target, w.record != nil)
+			tx.room += room(d, &target, w.record != nil, blockElements)
 			if !seen[t.Name] {
 				seen[t.Name] = true
 				tx.targets = append(tx.targets, target)
@@ -284,18 +285,22 @@ func (w *opened) transaction(o Options, adapters []*adapter.Adapter) (*transacti
 	return tx, nil
 }
 
-// room returns how many bytes of a journal a delta's entries take at most: their gaps, what they are, and where they may
-// have been changed already what they are in the base.
-func room(d adapter.Delta, t *tensor, changed bool) int64 {
+// room returns how many bytes of a journal a delta's entries take at most: heads of segments, their gaps, what they are, where
+// they may have been changed already what they are in the base, and the tensor's part of the header.
+func room(d adapter.Delta, t *tensor, changed bool, block int) int64 {
 	copies := int64(1)
 	if changed {
 		copies = 2
 	}
-	n := t.len()
+	n, gap := t.len(), int64(0)
+	blocks := (n + t.step(block) - 1) / t.step(block)
 	if _, ok := d.(adapter.Entries); ok {
-		n = int64(d.Parameters())
+		n, gap = int64(d.Parameters()), binary.MaxVarintLen32
+		if t.step(block) <= 1<<20 {
+			gap = 3
+		}
 	}
-	return n*(copies*int64(t.size)+3) + 1024
+	return n*(copies*int64(t.size)+gap) + blocks*segmentHead + 6*int64(len(t.Name)) + 256
 }
 
 // canonicalOrder returns the adapters' indices in an order that does not depend on how they were given, that of package fuse,

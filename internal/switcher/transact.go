@@ -134,13 +134,14 @@ func (t tensor) compare(u tensor) int {
 	return cmp.Or(cmp.Compare(t.File, u.File), cmp.Compare(t.Offset, u.Offset))
 }
 
-// most returns how many bytes the journal takes at most. It has the entries of the old state too, which now differ from the
-// base: both are written.
+// most returns how many bytes the journal takes at most. It has the entries of the old state's lists too, which now differ
+// from the base: both are written. Of its runs only what they are before is.
 func (tx *transaction) most() int64 {
-	if tx.old == nil {
-		return tx.room
+	n := tx.room + journalEnds
+	if tx.old != nil {
+		n += tx.old.size + tx.old.same
 	}
-	return tx.room + tx.old.size + tx.old.same
+	return n
 }
 
 // checkRoom fails when the disk has no room for the journal. Where that cannot be asked, the writing will tell.
@@ -204,7 +205,7 @@ func (s *store) writeTo(ctx context.Context, f fsx.File, tx *transaction, h *hea
 	err = ordered(s.workers, len(jobs), one, func(i int, k *block) error {
 		t := &h.Tensors[jobs[i].tensor]
 		if len(k.form) > 0 {
-			work.Entries += int64(k.out.n)
+			work.Entries += int64(len(k.out.before) / t.size)
 			work.Live += int64(len(k.after) / t.size)
 			work.Differ += k.differ
 			w.write(k.form)
@@ -224,6 +225,7 @@ func (s *store) writeTo(ctx context.Context, f fsx.File, tx *transaction, h *hea
 func (tx *transaction) newValues(j *journal) valuesFunc {
 	var list []uint32
 	var base, live, dst []byte
+	var was segment
 	return func(s *segment) ([]byte, error) {
 		t := &j.Tensors[s.tensor]
 		if s.run && !s.live {
@@ -233,6 +235,24 @@ func (tx *transaction) newValues(j *journal) valuesFunc {
 		if s.run {
 			dst, err = tx.change.values(t, s.first, nil, true, s.base, dst[:0])
 			return dst, err
+		}
+		if s.whole {
+			if err = tx.baseOf(&was, j, s); err != nil {
+				return nil, err
+			}
+			dst = append(dst[:0], was.base...)
+			if s.n == 0 {
+				return dst, nil
+			}
+			list = list[:0]
+			for _, key := range s.keys {
+				list = append(list, key>>1)
+			}
+			if live, err = tx.change.values(t, s.first, list, false, s.base, live); err != nil {
+				return nil, err
+			}
+			scatter(dst, s.keys, 0, t.size, live)
+			return dst, nil
 		}
 		list, base = list[:0], base[:0]
 		for _, key := range s.keys {
@@ -265,6 +285,22 @@ func (tx *transaction) newValues(j *journal) valuesFunc {
 		}
 		return dst, nil
 	}
+}
+
+// baseOf reads what all of the block of s is in the base, from the record of the old state, which had all of it changed.
+func (tx *transaction) baseOf(was *segment, j *journal, s *segment) error {
+	t := j.Tensors[s.tensor]
+	if i := tx.old.index(t); i >= 0 {
+		if p, ok := tx.old.find(i, s.first); ok {
+			if err := tx.old.segment(was, p); err != nil {
+				return err
+			}
+			if was.run {
+				return nil
+			}
+		}
+	}
+	return errDamaged(j.path, "the record before it has not all of %s", fault.Quote(t.Name))
 }
 
 // meter returns a function that adds up bytes of the weights in one of the two passes.

@@ -2,6 +2,7 @@ package data
 
 import (
 	"encoding/base64"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"math"
@@ -40,6 +41,9 @@ func newParquet(in *input) (_ source, err error) {
 	if info.Size() < 12 { // two magic numbers and a length
 		return nil, fault.New(fault.Malformed, in.path, "is cut off: a Parquet file of %d bytes", info.Size())
 	}
+	if err := in.checkFooter(info.Size()); err != nil {
+		return nil, err
+	}
 	file, err := parquet.OpenFile(in.file, info.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
 	if err != nil {
 		return nil, fault.Wrap(fault.Malformed, in.path, err, "is not a Parquet file that can be read")
@@ -49,6 +53,19 @@ func newParquet(in *input) (_ source, err error) {
 		return nil, in.fail(err)
 	}
 	return &parquetRows{in: in, schema: file.Schema(), groups: file.RowGroups(), buf: make([]parquet.Row, parquetBatch)}, nil
+}
+
+// checkFooter compares the length of a file's footer, which stands before the magic number at the end, with what there is. The
+// library believes it, and makes room.
+func (in *input) checkFooter(size int64) error {
+	var tail [8]byte
+	if _, err := in.file.ReadAt(tail[:], size-8); err != nil {
+		return in.fail(err)
+	}
+	if n := int64(binary.LittleEndian.Uint32(tail[:])); string(tail[4:]) == "PAR1" && n > size-12 {
+		return fault.New(fault.Malformed, in.path, "is not a Parquet file that can be read: it claims a footer of %d bytes, but has %d", n, size)
+	}
+	return nil
 }
 
 // recovered turns a panic of the library, which a damaged file may cause, into an error.

@@ -649,9 +649,10 @@ func (a *activation) fillTokens(g *Graph, rows int, tokens *kernel.TokenHalves) 
 		return err
 	}
 	kernel.Parallel(g.blocks, func(b int) {
-		var room [strip * kernel.Block]float32
+		room := borrow(strip * kernel.Block)
+		defer spare.Put(room)
 		for f := 0; f < rows; f += strip {
-			x := room[:min(strip, rows-f)*kernel.Block]
+			x := (*room)[:min(strip, rows-f)*kernel.Block]
 			part(b, f, x)
 			tokens.SetBand(b, f, x)
 		}

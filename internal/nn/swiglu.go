@@ -153,17 +153,19 @@ func (s *swiglu) begin() {
 
 // take computes the gradients of gate and up of a piece of the result's, and the result again where somebody waits for it.
 func (s *swiglu) take(b, f int, dy []float32) {
-	var room [3][strip * kernel.Block]float32
-	for ; len(dy) > 0; f, dy = f+strip, dy[min(strip*kernel.Block, len(dy)):] {
-		n := min(strip*kernel.Block, len(dy))
-		gate, up := room[0][:n], room[1][:n]
+	const size = strip * kernel.Block
+	room := borrow(3 * size)
+	defer spare.Put(room)
+	for ; len(dy) > 0; f, dy = f+strip, dy[min(size, len(dy)):] {
+		n := min(size, len(dy))
+		gate, up := (*room)[:n], (*room)[size:][:n]
 		t := s.x.act.taker
 		if t == nil {
 			gate, up = s.dx.Blk(b)[f*kernel.Block:][:n], s.dx.Blk(b)[(s.n+f)*kernel.Block:][:n]
 		}
 		s.inputs(b, f, gate, up)
 		if s.y.act.tokens != nil {
-			y := room[2][:n]
+			y := (*room)[2*size:][:n]
 			kernel.SwiGLU(gate, up, y)
 			s.y.act.tokens.SetBand(b, f, y)
 		}

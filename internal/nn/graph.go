@@ -78,6 +78,7 @@ type Graph struct {
 	heads      Heads // of the widest attention
 	vocab      int   // of the loss
 	halfHead   bool  // its products are in bfloat16
+	pairedHead bool  // and its logits' gradients exist in bfloat16 alone
 	halfHeads  bool  // attention's are
 	headRows   int   // features of what layers share in bfloat16 of the widest attention's input, output and gradient
 	result     Result

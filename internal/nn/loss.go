@@ -20,6 +20,11 @@ const (
 	// part of the result.
 	scoreRows   = 128
 	scoreBlocks = 64
+	// trainRows is how many vocabulary entries' logits a task has in training where they are only stored in bfloat16, as
+	// exponentials. It is a part of the result.
+	trainRows = 256
+	// farSum is a sum of exponentials that calls for another reference, for they might overflow.
+	farSum = 1e20
 	// expRows is how many vocabulary entries are summed in float32 before the sum goes on in float64.
 	expRows = 512
 )
@@ -33,7 +38,7 @@ func (g *Graph) CrossEntropy(x *Var, head *Weight) (*Var, error) {
 	}
 	c := &crossEntropy{g: g, head: head, rows: x.rows, needGrad: x.needGrad}
 	c.scratch.New = func() any { return new([]float32) }
-	g.vocab, g.halfHead = head.Out, head.Half != nil
+	g.vocab, g.halfHead, g.pairedHead = head.Out, head.Half != nil, c.paired()
 	inputs := []*G.Node{x.node}
 	// A head tied to the embedding's table shares its parameter: the loss adds to the gradient, the embedding, whose
 	// backward pass comes last, returns it.
@@ -117,6 +122,10 @@ type crossEntropy struct {
 	picked  []float32 // the targets' logits
 	scratch sync.Pool // of logits
 	x, dx   buffer    // the counted positions of the chunk, side by side
+
+	xHalves kernel.Halves           // x in bfloat16
+	peak    [][kernel.Block]float32 // of each block, what is taken off the logits
+	parts   [][kernel.Block]float32 // (blocks, chunks of the vocabulary): sums of exponentials
 }
 
 // flops are those of the logits and of the gradients, which the forward pass takes as well.
@@ -157,6 +166,8 @@ func (c *crossEntropy) forward(x kernel.Tensor) error {
 	}
 	if !gradients {
 		c.score(x)
+	} else if c.paired() {
+		c.trainPairs(x, dx)
 	} else {
 		c.train(x, dx)
 	}
@@ -170,7 +181,7 @@ func (c *crossEntropy) forward(x kernel.Tensor) error {
 // train computes the losses of the counted positions of x with their gradients, which it adds to dx and the head's.
 func (c *crossEntropy) train(x, dx kernel.Tensor) {
 	g, n := c.g, len(c.positions)
-	chunk := chunkBlocks(c.head.Out) * kernel.Block
+	chunk := chunkBlocks(c.head.Out, false) * kernel.Block
 	for first := 0; first < n; first += chunk {
 		count := min(chunk, n-first)
 		xs := c.x.get(kernel.Blocks(count), c.rows)
@@ -178,15 +189,11 @@ func (c *crossEntropy) train(x, dx kernel.Tensor) {
 		logits := c.logits.get(xs.N(), c.head.Out)
 		g.mem.operand(c.head, xs).mul(c.head, false, logits, false)
 		factors := grow(&c.factors, xs.N()*kernel.Block)
-		var halves *kernel.Halves
-		if c.needGrad && c.head.Half != nil && c.head.Dense == nil {
-			halves = g.mem.roundAhead(logits)
-		}
 		kernel.Parallel(xs.N(), func(b int) {
 			at := first + b*kernel.Block
 			k := min(kernel.Block, first+count-at)
 			r := (*[kernel.Block]float32)(factors[b*kernel.Block:])
-			softmaxLoss(logits.Blk(b), c.targets[at:at+k], c.nll[at:at+k], float32(g.batch.Scale), r, halves, b)
+			softmaxLoss(logits.Blk(b), c.targets[at:at+k], c.nll[at:at+k], float32(g.batch.Scale), r)
 			if c.head.Dense != nil {
 				kernel.ScaleCols(logits.Blk(b), r)
 			}
@@ -205,6 +212,105 @@ func (c *crossEntropy) train(x, dx kernel.Tensor) {
 			kernel.GradDense(logits, xs, p.Grad, first > 0)
 		}
 	}
+}
+
+// paired says whether the logits' gradients exist in bfloat16 alone.
+func (c *crossEntropy) paired() bool { return c.needGrad && c.head.Half != nil && c.head.Dense == nil }
+
+// trainPairs is train for gradients in bfloat16 alone. Logits become exponentials while they are in the cache, taken from a reference
+// for each position: the largest of its first logits, which is near enough to the largest of all but where logits differ by more than
+// 46. Then all are computed again, from their largest.
+func (c *crossEntropy) trainPairs(x, dx kernel.Tensor) {
+	m := &c.g.mem
+	chunk := chunkBlocks(c.head.Out, true) * kernel.Block
+	for first := 0; first < len(c.positions); first += chunk {
+		positions := c.positions[first:min(first+chunk, len(c.positions))]
+		xs := c.x.get(kernel.Blocks(len(positions)), c.rows)
+		gather(x, positions, xs)
+		c.xHalves.Set(xs)
+		factors := grow(&c.factors, xs.N()*kernel.Block)
+		targets, nll := c.targets[first:][:len(positions)], c.nll[first:][:len(positions)]
+		c.peaks(xs, min(scoreRows, c.head.Out))
+		if !c.exponentials(xs, targets, nll, factors) {
+			c.peaks(xs, c.head.Out)
+			c.exponentials(xs, targets, nll, factors)
+		}
+		dxs := c.dx.get(xs.N(), c.rows)
+		kernel.MatMulHalf(c.head.Half, true, &m.halves, dxs, false)
+		kernel.Parallel(xs.N(), func(b int) {
+			kernel.ScaleCols(dxs.Blk(b), (*[kernel.Block]float32)(factors[b*kernel.Block:]))
+		})
+		scatter(dxs, positions, dx)
+	}
+}
+
+// logitsOf calls f for the logits of every chunk of the first rows entries of the vocabulary, from entry r on.
+func (c *crossEntropy) logitsOf(xs kernel.Tensor, rows int, f func(r int, y kernel.Tensor)) {
+	kernel.Parallel((rows+trainRows-1)/trainRows, func(i int) {
+		r := i * trainRows
+		n := min(trainRows, rows-r)
+		room := c.scratch.Get().(*[]float32)
+		defer c.scratch.Put(room)
+		y := kernel.NewTensor(grow(room, xs.N()*n*kernel.Block), n)
+		operand{xs, &c.xHalves}.mulSerial(c.head, r, y)
+		f(r, y)
+	})
+}
+
+// peaks writes each position's largest of its first logits.
+func (c *crossEntropy) peaks(xs kernel.Tensor, rows int) {
+	c.peak = slices.Grow(c.peak[:0], xs.N())[:xs.N()]
+	for b := range c.peak {
+		c.peak[b] = minusInf
+	}
+	var mu sync.Mutex
+	c.logitsOf(xs, rows, func(_ int, y kernel.Tensor) {
+		mu.Lock()
+		defer mu.Unlock()
+		for b := range c.peak {
+			kernel.MaxCols(y.Blk(b), &c.peak[b])
+		}
+	})
+}
+
+// exponentials fills the shared operand with the gradients of the logits of xs up to a factor per position, as softmaxLoss does, and
+// writes losses and factors. It returns false where the references are too far from the largest logits.
+func (c *crossEntropy) exponentials(xs kernel.Tensor, targets []int32, nll, factors []float32) bool {
+	m := &c.g.mem
+	m.ahead = nil
+	m.halves.Reset(c.head.Out, xs.N())
+	blocks := xs.N()
+	chunks := (c.head.Out + trainRows - 1) / trainRows
+	c.parts = slices.Grow(c.parts[:0], chunks*blocks)[:chunks*blocks]
+	picked := grow(&c.picked, len(targets))
+	c.logitsOf(xs, c.head.Out, func(r int, y kernel.Tensor) {
+		for p, t := range targets {
+			if f := int(t) - r; f >= 0 && f < y.Rows {
+				picked[p] = y.Blk(p / kernel.Block)[f*kernel.Block+p%kernel.Block]
+			}
+		}
+		for b := range blocks {
+			z := &c.parts[b*chunks+r/trainRows]
+			*z = [kernel.Block]float32{}
+			kernel.ExpCols(y.Blk(b), 1, &c.peak[b], z)
+			m.halves.SetBand(b, r, y.Blk(b))
+		}
+	})
+	clear(factors)
+	near := true
+	for p, t := range targets {
+		b, i := p/kernel.Block, p%kernel.Block
+		var sum float64
+		for _, z := range c.parts[b*chunks:][:chunks] {
+			sum += float64(z[i])
+		}
+		near = near && !(sum > farSum)
+		shifted := float64(picked[p]) - float64(c.peak[b][i])
+		nll[p] = float32(math.Log(sum) - shifted)
+		factors[p] = float32(c.g.batch.Scale / sum)
+		m.halves.SetValue(b, int(t), i, float32(math.Exp(shifted)-sum))
+	}
+	return near
 }
 
 // score computes the losses of the counted positions of x: the vocabulary by chunks, each with many positions, so that the head's
@@ -267,8 +373,14 @@ func logSum(sums []expSums, t int) float64 {
 	return math.Log(z) + float64(peak)
 }
 
-// chunkBlocks is how many blocks of positions have logits at a time in training.
-func chunkBlocks(vocab int) int { return max(1, min(16, logitsBytes/(4*kernel.Block*vocab))) }
+// chunkBlocks is how many blocks of positions have logits at a time in training, or, with pairs, their gradients in bfloat16.
+func chunkBlocks(vocab int, pairs bool) int {
+	size := 4
+	if pairs {
+		size = 2
+	}
+	return max(1, min(16, logitsBytes/(size*kernel.Block*vocab)))
+}
 
 // logitsMemory is what the loss needs for blocks of positions, in bytes.
 func (g *Graph) logitsMemory(blocks int64) int64 {
@@ -277,7 +389,10 @@ func (g *Graph) logitsMemory(blocks int64) int64 {
 	if !g.Training {
 		return min(blocks, scoreBlocks) * block * (int64(kernel.Threads())*scoreRows + 2*(vocab+scoreRows-1)/scoreRows)
 	}
-	size := min(blocks, int64(chunkBlocks(g.vocab))) * vocab * block
+	if g.pairedHead {
+		return min(blocks, int64(chunkBlocks(g.vocab, true))) * block * (vocab/2 + int64(kernel.Threads())*trainRows + vocab/trainRows + 1)
+	}
+	size := min(blocks, int64(chunkBlocks(g.vocab, false))) * vocab * block
 	if g.halfHead {
 		size += size / 2
 	}
@@ -287,10 +402,8 @@ func (g *Graph) logitsMemory(blocks int64) int64 {
 // softmaxLoss writes −log softmax(logits)[target] of one block's tokens to nll and replaces the logits
 // (vocabulary × 32) by their gradients up to a factor per token, which it writes to r: with z the sum of the exponentials, the
 // gradient scale·(softmax − onehot) is (scale/z)·(exp − z·onehot), and the factor is cheaper to apply to what the gradients
-// are summed to. Where halves is not nil, its block b gets the same, rounded. The factor of a column without a token is zero.
-func softmaxLoss(
-	logits []float32, targets []int32, nll []float32, scale float32, r *[kernel.Block]float32, halves *kernel.Halves, b int,
-) {
+// are summed to. The factor of a column without a token is zero.
+func softmaxLoss(logits []float32, targets []int32, nll []float32, scale float32, r *[kernel.Block]float32) {
 	var peak, z [kernel.Block]float32
 	var sum [kernel.Block]float64
 	var picked [kernel.Block]float32
@@ -308,9 +421,6 @@ func softmaxLoss(
 		for t, v := range z {
 			sum[t] += float64(v)
 		}
-		if halves != nil {
-			halves.SetBand(b, f/kernel.Block, part)
-		}
 	}
 	clear(r[:])
 	for t, y := range targets {
@@ -318,9 +428,6 @@ func softmaxLoss(
 		r[t] = float32(float64(scale) / sum[t])
 		v := &logits[int(y)*kernel.Block+t]
 		*v = float32(float64(*v) - sum[t])
-		if halves != nil {
-			halves.SetValue(b, int(y), t, *v)
-		}
 	}
 }
 

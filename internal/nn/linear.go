@@ -547,7 +547,7 @@ func (l *linear) backwardWhole(dy G.Value) (G.Value, error) {
 		l.takeAll(values(dy, l.y.rows))
 	}
 	l.taken = false
-	var dx G.Value = dy
+	dx := dy
 	switch {
 	case hands:
 		t := l.x.act.taker

@@ -42,7 +42,9 @@ func TestPairedCrossEntropy(t *testing.T) {
 		dx := kernel.NewTensor(g.mem.dNormed.data, width)
 		at, farthest := 0, 0.0
 		for p, target := range g.batch.Targets {
-			value := func(x kernel.Tensor, f int) float64 { return float64(x.Blk(p / kernel.Block)[f*kernel.Block+p%kernel.Block]) }
+			value := func(x kernel.Tensor, f int) float64 {
+				return float64(x.Blk(p / kernel.Block)[f*kernel.Block+p%kernel.Block])
+			}
 			logits, peak, sum := make([]float64, vocab), math.Inf(-1), 0.0
 			for v := range logits {
 				for f := range width {

@@ -47,7 +47,7 @@ func (g *Graph) Attention(qkv *Var, h Heads) (*Var, error) {
 	fwd.wrt, fwd.flops = []bool{qkv.needGrad}, a.flops
 	fwd.diff = func(grad *G.Node) (G.Nodes, error) {
 		bwd := newOp("attention backward", activationType, nominal(qkv.rows), func(in []G.Value) (G.Value, error) {
-			return g.mem.dQKV.value, a.differentiate(values(in[0], y.rows), g.mem.dQKV.get(g.blocks, qkv.rows))
+			return a.differentiate(in[0])
 		})
 		bwd.flops = func() float64 { return 2 * a.flops() }
 		g.mem.dQKV.reserve(qkv.rows)
@@ -79,6 +79,9 @@ func (a *attention) place() {
 			}
 			return err
 		})
+		if g.Training && !g.Checkpointing {
+			y.act.taker = a
+		}
 		return
 	}
 	y.act.ownOr(g, y.rows, &g.mem.heads, func() error {
@@ -90,35 +93,22 @@ func (a *attention) place() {
 	})
 }
 
-// differentiate writes dqkv for the gradient dy of the result.
-func (a *attention) differentiate(dy, dqkv kernel.Tensor) error {
-	if a.qkv.act.halves == nil {
-		y, err := a.y.act.again()
-		if err != nil {
-			return err
-		}
-		qkv, err := a.qkv.act.again()
-		if err == nil {
-			a.backward(qkv, y, dy, dqkv)
-		}
-		return err
+// differentiate returns the gradient of the queries, keys and values for that of the result.
+func (a *attention) differentiate(dy G.Value) (G.Value, error) {
+	g, m := a.g, &a.g.mem
+	if a.qkv.act.halves != nil {
+		return a.differentiateHalf(dy)
 	}
-	y, err := a.y.act.againHalves()
+	y, err := a.y.act.again()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	qkv, err := a.qkv.act.againHalves()
+	qkv, err := a.qkv.act.again()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	m := &a.g.mem
-	m.dHeadsHalves.Set(dy)
-	var halves *kernel.Halves
-	if a.qkv.act.gradRounded {
-		halves = m.roundAhead(dqkv)
-	}
-	a.backwardHalf(qkv, y, &m.dHeadsHalves, dqkv, halves)
-	return nil
+	a.backward(qkv, y, values(dy, a.y.rows), m.dQKV.get(g.blocks, a.qkv.rows))
+	return m.dQKV.value, nil
 }
 
 // flops are those of the two products, of which causality leaves half.
@@ -137,6 +127,8 @@ type attention struct {
 	lse    []float32 // (query heads, tokens): log Σ exp of the scaled scores
 	// (query heads, tokens), of small heads instead: what is taken off the scores, and one over the sum of the powers.
 	shifts, inverses []float32
+
+	taken bool // the gradient of the result was taken in pieces
 }
 
 // scratch is one worker's memory for one sequence and key/value head. d is the head size, n the sequence's blocks.

@@ -55,7 +55,9 @@ func (a *attention) backward(qkv, y, dy, dqkv kernel.Tensor) {
 				addTokenMajor(s.p, do, keys, ld, width, d, &s.doT, s.dv)
 			}
 		}
-		a.storeKV(s, dqkv, nil, start, length, kv, width)
+		a.storeKV(s, start, length, kv, width, func(tile []float32, off, first, count int) {
+			store(tile, dqkv.Band(off, d), first, count)
+		})
 	})
 }
 
@@ -83,9 +85,11 @@ func addTokenMajor(w, x []float32, keys, ld, width, d int, xT *[]float32, out []
 	}
 }
 
-// storeKV turns the gradients of keys and values back to features before tokens and writes them to dqkv, and to
-// halves if that is not nil.
-func (a *attention) storeKV(s *scratch, dqkv kernel.Tensor, halves *kernel.Halves, start, length, kv, width int) {
+// putter puts the first count tokens of a head's gradients, features × 32, to those from first on of features off and following.
+type putter func(tile []float32, off, first, count int)
+
+// storeKV turns the gradients of keys and values back to features before tokens and puts them.
+func (a *attention) storeKV(s *scratch, start, length, kv, width int, put putter) {
 	d, n := a.h.Size, kernel.Blocks(length)
 	tile := grow(&s.q, max(width, blk)*blk)
 	for b := range n {
@@ -97,7 +101,7 @@ func (a *attention) storeKV(s *scratch, dqkv kernel.Tensor, halves *kernel.Halve
 			if i == 0 {
 				a.rotate(tile[:d*blk], b, n, true)
 			}
-			a.put(tile[:d*blk], dqkv, halves, (a.h.Query+i*a.h.KV+kv)*d, start+b*blk, count, &s.half.o)
+			put(tile[:d*blk], (a.h.Query+i*a.h.KV+kv)*d, start+b*blk, count)
 		}
 	}
 }

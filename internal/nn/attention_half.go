@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 
+	G "gorgonia.org/gorgonia"
+
 	"shira/internal/kernel"
 )
 
@@ -120,17 +122,86 @@ func (a *attention) scoresHalf(s *scratch, b int) []float32 {
 	return p
 }
 
-// backwardHalf is backward for qkv, y and dy in bfloat16. It writes dqkv to halves as well, if those are wanted.
-func (a *attention) backwardHalf(qkv, y, dy *kernel.Halves, dqkv kernel.Tensor, halves *kernel.Halves) {
-	h, d, width := a.h, a.h.Size, halfWidth(a.h.Size)
-	total := len(a.g.batch.IDs)
+// differentiateHalf is differentiate in bfloat16.
+func (a *attention) differentiateHalf(grad G.Value) (G.Value, error) {
+	g, m := a.g, &a.g.mem
+	y, err := a.y.act.againHalves()
+	if err != nil {
+		return nil, err
+	}
+	qkv, err := a.qkv.act.againHalves()
+	if err != nil {
+		return nil, err
+	}
+	if !a.taken {
+		m.dHeadsHalves.Set(values(grad, a.y.rows))
+	}
+	a.taken = false
+	if t := a.qkv.act.taker; t != nil && a.inBlocks() {
+		t.begin()
+		a.backwardHalf(qkv, y, &m.dHeadsHalves, func(*scratch) putter {
+			return func(tile []float32, off, first, _ int) { t.take(first/blk, off, tile) }
+		})
+		return t.gradient(), nil
+	}
+	dqkv, total := m.dQKV.get(g.blocks, a.qkv.rows), len(g.batch.IDs)
 	clearPadding(dqkv, total)
-	if halves != nil {
+	var halves *kernel.Halves
+	if a.qkv.act.gradRounded {
+		halves = m.roundAhead(dqkv)
 		halves.ClearTokens(total)
 	}
+	a.backwardHalf(qkv, y, &m.dHeadsHalves, func(s *scratch) putter {
+		return func(tile []float32, off, first, count int) {
+			rows := len(tile) / blk
+			store(tile, dqkv.Band(off, rows), first, count)
+			if halves != nil {
+				s.half.o.SetBlock(0, tile)
+				s.half.o.PutTokens(halves.Band(off, rows), first, count)
+			}
+		}
+	})
+	return m.dQKV.value, nil
+}
+
+// inBlocks tells whether what a task computes are whole blocks, and groups of 32 features.
+func (a *attention) inBlocks() bool {
+	lengths := a.g.batch.Lengths
+	return a.h.Size%blk == 0 && !slices.ContainsFunc(lengths[:len(lengths)-1], func(n int) bool { return n%blk != 0 })
+}
+
+// begin makes room for the gradient of the result, to be taken in pieces.
+func (a *attention) begin() {
+	a.g.mem.dHeadsHalves.Reset(a.y.rows, a.g.blocks)
+	a.taken = true
+}
+
+// take rounds a piece of the gradient of the result, and hands on the result where somebody waits for it.
+func (a *attention) take(b, f int, dy []float32) {
+	a.g.mem.dHeadsHalves.SetBand(b, f, dy)
+	tokens := a.y.act.tokens
+	if tokens == nil {
+		return
+	}
+	var room [strip * blk]float32
+	for end := f + len(dy)/blk; f < end; f += strip {
+		y := room[:min(strip, end-f)*blk]
+		a.y.act.halves.Features(b, f, y)
+		tokens.SetBand(b, f, y)
+	}
+}
+
+// gradient is the graph's value for the gradient of the result, when that was taken in pieces.
+func (a *attention) gradient() G.Value { return a.g.hollow() }
+
+// backwardHalf is backward for qkv, y and dy in bfloat16. A worker puts the gradients of heads, 32 tokens at a time, with zeros
+// beyond the end of a sequence.
+func (a *attention) backwardHalf(qkv, y, dy *kernel.Halves, putterOf func(*scratch) putter) {
+	h, d, width := a.h, a.h.Size, halfWidth(a.h.Size)
+	total := len(a.g.batch.IDs)
 	angles := a.angles()
 	a.tasks(func(s *scratch, start, length, kv int) {
-		t, n := &s.half, kernel.Blocks(length)
+		t, n, put := &s.half, kernel.Blocks(length), putterOf(s)
 		ld := n * blk
 		for _, x := range []*kernel.Halves{&t.q, &t.o, &t.do} {
 			x.Reset(width, 1)
@@ -178,7 +249,7 @@ func (a *attention) backwardHalf(qkv, y, dy *kernel.Halves, dqkv kernel.Tensor, 
 					dq := grow(&s.dq, width*blk)
 					t.kFeatures.Mul(0, width/blk, 0, b+1, &t.p, 0, dq, false)
 					a.rotate(dq[:d*blk], b, n, true)
-					a.put(dq[:d*blk], dqkv, halves, head*d, first, count, &t.o)
+					put(dq[:d*blk], head*d, first, count)
 				}
 				for panel := range width / blk {
 					addChunk(&t.dsKeys, &t.qAcross, panel, c, end, s.dk[panel*ld*blk:], head > kv*group)
@@ -186,7 +257,7 @@ func (a *attention) backwardHalf(qkv, y, dy *kernel.Halves, dqkv kernel.Tensor, 
 				}
 			}
 		}
-		a.storeKV(s, dqkv, halves, start, length, kv, width)
+		a.storeKV(s, start, length, kv, width, put)
 	})
 }
 
@@ -205,16 +276,5 @@ func addChunk(w *kernel.Left, x *kernel.Halves, panel, c, end int, y []float32, 
 	w.Mul(0, c, 0, end-c, x, panel, y, true)
 	for b := c; b < end; b++ {
 		w.Mul(b, b+1, b-c, end-c, x, panel, y[b*blk*blk:], seen)
-	}
-}
-
-// put writes the first count tokens of tile, features × 32, to those from first on of features [off, …) of y, and of halves if that
-// is not nil, by way of one.
-func (a *attention) put(tile []float32, y kernel.Tensor, halves *kernel.Halves, off, first, count int, one *kernel.Halves) {
-	rows := len(tile) / blk
-	store(tile, y.Band(off, rows), first, count)
-	if halves != nil {
-		one.SetBlock(0, tile)
-		one.PutTokens(halves.Band(off, rows), first, count)
 	}
 }

@@ -4,7 +4,11 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
+
+	G "gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
 
 	"shira/internal/kernel"
 )
@@ -79,25 +83,50 @@ func TestAttentionInHalves(t *testing.T) {
 					if e := distance(a.lse, wantLSE); !(e < 0.006) {
 						t.Errorf("%s: the log-sum-exp differs by %.3g of its norm", what, e)
 					}
-					wantGrad, gotGrad := like(qkv), like(qkv)
+					wantGrad := like(qkv)
 					a.backward(qkv, want, dy, wantGrad)
-					var rounded kernel.Halves
-					rounded.Reset(qkv.Rows, a.g.blocks)
-					a.backwardHalf(halvesOf(qkv), &y, halvesOf(dy), gotGrad, &rounded)
+					a.qkv.act.halves, a.qkv.act.gradRounded, a.y.act.halves = halvesOf(qkv), true, &y
+					v, err := a.differentiateHalf(valueOf(dy))
+					if err != nil {
+						t.Fatal(err)
+					}
+					gotGrad := values(v, qkv.Rows)
 					if e := distance(gotGrad.Data, wantGrad.Data); !(e < 0.015) {
 						t.Errorf("%s: gradients differ by %.3g of their norm", what, e)
 					}
 					again := like(qkv)
-					rounded.Expand(again)
+					a.g.mem.halves.Expand(again)
 					for i, v := range again.Data {
 						if v != kernel.FromHalf(kernel.ToHalf(gotGrad.Data[i])) {
 							t.Fatalf("%s: gradient %d is %g, rounded %g", what, i, gotGrad.Data[i], v)
+						}
+					}
+					if a.inBlocks() {
+						pieces := &pieces{like(qkv)}
+						a.qkv.act.taker = pieces
+						a.begin()
+						for b := range dy.N() {
+							a.take(b, 0, dy.Blk(b))
+						}
+						if _, err := a.differentiateHalf(nil); err != nil || !slices.Equal(pieces.x.Data, gotGrad.Data) {
+							t.Errorf("%s: gradients in pieces differ; %v", what, err)
 						}
 					}
 				}
 			}
 		}
 	}
+}
+
+// pieces takes a gradient in pieces.
+type pieces struct{ x kernel.Tensor }
+
+func (p *pieces) begin()                      {}
+func (p *pieces) take(b, f int, dy []float32) { copy(p.x.Blk(b)[f*blk:], dy) }
+func (p *pieces) gradient() G.Value           { return nil }
+
+func valueOf(x kernel.Tensor) G.Value {
+	return tensor.New(tensor.WithShape(x.N(), x.Rows, blk), tensor.WithBacking(x.Data))
 }
 
 // The attention of models of 110 million parameters and of 1.1 billion.
@@ -111,9 +140,8 @@ func BenchmarkAttentionInHalves(b *testing.B) {
 		"1.1B/1x4096": {Heads{Query: 32, KV: 4, Size: 64, Rope: NewRope(64, 10000)}, []int{4096}},
 	} {
 		a, qkv, dy := attend(s.heads, s.lengths...)
-		in, dyHalves, dqkv := halvesOf(qkv), halvesOf(dy), like(qkv)
-		var y, rounded kernel.Halves
-		rounded.Reset(qkv.Rows, a.g.blocks)
+		in, dyHalves, dqkv := halvesOf(qkv), halvesOf(dy), halvesOf(qkv)
+		var y kernel.Halves
 		a.forwardHalf(in, &y)
 		b.Run(name+"/forward", func(b *testing.B) {
 			for b.Loop() {
@@ -123,7 +151,9 @@ func BenchmarkAttentionInHalves(b *testing.B) {
 		})
 		b.Run(name+"/backward", func(b *testing.B) {
 			for b.Loop() {
-				a.backwardHalf(in, &y, dyHalves, dqkv, &rounded)
+				a.backwardHalf(in, &y, dyHalves, func(*scratch) putter {
+					return func(tile []float32, off, first, _ int) { dqkv.SetBand(first/blk, off, tile) }
+				})
 			}
 			b.ReportMetric(2*a.flops()*float64(b.N)/float64(b.Elapsed().Nanoseconds()), "GF/s")
 		})

@@ -245,15 +245,13 @@ func (l *linear) place() {
 			share.reserve(l.y.rows)
 		}
 		a.keepHalves(g, l.y.rows, share, l.kind.halves(&g.mem), l.again)
+		l.takePieces()
 	case l.kind.last || !g.Training:
 		a.own(g, l.y.rows, share)
 	case l.kind.wide && g.HalfActivations && !g.Checkpointing:
 		if l.direct = plain && l.kind.pairs; l.direct {
 			a.keepHalves(g, l.y.rows, share, nil, nil)
-			if l.whole {
-				a.taker = l
-				g.takenRows = max(g.takenRows, l.y.rows+l.to-l.from)
-			}
+			l.takePieces()
 			break
 		}
 		g.keptHalf += l.y.rows
@@ -265,6 +263,14 @@ func (l *linear) place() {
 		}
 	default:
 		a.ownOr(g, l.y.rows, share, l.again)
+	}
+}
+
+// takePieces offers to take the result's gradient in pieces, where that is of use.
+func (l *linear) takePieces() {
+	if g := l.g; l.whole && !g.Checkpointing {
+		l.y.act.taker = l
+		g.takenRows = max(g.takenRows, l.y.rows+l.to-l.from)
 	}
 }
 

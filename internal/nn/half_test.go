@@ -80,15 +80,24 @@ func (m *tiny) halved(keep bool) {
 
 // TestHalf compares training in bfloat16 with float32 on the rounded weights: rounding the activations costs each
 // gradient some parts in a hundred, an error in the computation all of it.
-func TestHalf(t *testing.T) {
-	names := []string{"0.q", "0.k", "0.v", "0.up", "0.down", "1.q", "1.k", "1.v", "1.up", "1.down"}
-	exact, half := newTiny(3, true), newTiny(3, true)
+func TestHalf(t *testing.T) { testHalf(t, 6, 4, 40, 1, 7, 33) }
+
+// TestHalfInPieces is TestHalf where attention works in whole blocks and tiles, so that its gradients go on in pieces.
+func TestHalfInPieces(t *testing.T) {
+	testHalf(t, 32, 64, 32, 40)
+	testHalf(t, 64, 64, 32, 40, 5)
+}
+
+func testHalf(t *testing.T, size int, lengths ...int) {
+	t.Helper()
+	names := []string{"0.q", "0.k", "0.v", "0.o", "0.up", "0.down", "1.q", "1.k", "1.v", "1.up", "1.down"}
+	exact, half := newTinyOf(3, true, size), newTinyOf(3, true, size)
 	for _, w := range exact.weights {
 		for i, v := range w.Data {
 			w.Data[i] = kernel.FromHalf(kernel.ToHalf(v))
 		}
 	}
-	b := exact.batch(4, 40, 1, 7, 33)
+	b := exact.batch(4, lengths...)
 	exact.sparse(0.2, names...)
 	half.sparse(0.2, names...)
 	half.halved(false)

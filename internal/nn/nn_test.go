@@ -28,10 +28,13 @@ type tinyLayer struct {
 	q, k, v, o, gate, up, down *Weight
 }
 
-func newTiny(seed uint64, tied bool) *tiny {
+func newTiny(seed uint64, tied bool) *tiny { return newTinyOf(seed, tied, 6) }
+
+// newTinyOf has heads of the given size.
+func newTinyOf(seed uint64, tied bool, size int) *tiny {
 	const width, vocab, hidden = 20, 37, 28
 	rng := rand.New(rand.NewPCG(seed, 1))
-	m := &tiny{heads: Heads{Query: 4, KV: 2, Size: 6, Rope: NewRope(6, 10000)}, vocab: vocab, width: width}
+	m := &tiny{heads: Heads{Query: 4, KV: 2, Size: size, Rope: NewRope(size, 10000)}, vocab: vocab, width: width}
 	random := func(n int, scale float64) []float32 {
 		v := make([]float32, n)
 		for i := range v {
@@ -57,8 +60,8 @@ func newTiny(seed uint64, tied bool) *tiny {
 		n := func(s string) string { return fmt.Sprintf("%d.%s", i, s) }
 		m.layers = append(m.layers, tinyLayer{
 			in: gain(n("in"), width), post: gain(n("post"), width),
-			q: weight(n("q"), 24, width, true), k: weight(n("k"), 12, width, true), v: weight(n("v"), 12, width, false),
-			o: weight(n("o"), width, 24, true), gate: weight(n("gate"), hidden, width, false), up: weight(n("up"), hidden, width, true),
+			q: weight(n("q"), 4*size, width, true), k: weight(n("k"), 2*size, width, true), v: weight(n("v"), 2*size, width, false),
+			o: weight(n("o"), width, 4*size, true), gate: weight(n("gate"), hidden, width, false), up: weight(n("up"), hidden, width, true),
 			down: weight(n("down"), width, hidden, false),
 		})
 	}

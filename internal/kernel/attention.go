@@ -24,15 +24,18 @@ func Attend(full, diagonal int, k, v []float32, ld int, q, p, o []float32, shift
 // AttendTile is the room that AttendBackward needs.
 type AttendTile [2 * Block * AttendKeys]float32
 
-// AttendBackward adds to dk, dv and dq the gradients of Attend with respect to AttendKeys keys and values and to the queries of
-// a block from token first on, 0 or AttendKeys. do is the gradient of o times inverse, and delta Σ_f do·o. The first of the
-// queries sees as many of the keys as seen has bits, from the lowest on, and each further one sees one more. The rows of k, v, dk
-// and dv lie ld apart. dk is that of exp's scores times log₂e, as q is, and dq that of exp's.
+// AttendBackward adds to dk, dv and dq the gradients of Attend with respect to keys and values, tiles times AttendKeys of them,
+// and to the queries of a block from token first on, 0 or AttendKeys. do is the gradient of o times inverse, and delta Σ_f do·o.
+// The first of the queries sees as many keys of each tile as seen has bits, from the lowest on, and each further one sees one more.
+// The rows of k, v, dk and dv lie ld apart. dk is that of exp's scores times log₂e, as q is, and dq that of exp's.
 func AttendBackward(
-	first, seen int, k, v []float32, ld int, q, do []float32, shift, delta *[Block]float32, tile *AttendTile, dk, dv, dq []float32,
+	tiles, first, seen int, k, v []float32, ld int, q, do []float32, shift, delta *[Block]float32, tile *AttendTile, dk, dv, dq []float32,
 ) {
 	const end = SmallHead * Block
-	last := (SmallHead-1)*ld + AttendKeys - 1
+	if tiles == 0 {
+		return
+	}
+	last := (SmallHead-1)*ld + tiles*AttendKeys - 1
 	_, _, _, _ = k[last], v[last], dk[last], dv[last]
-	attendBackward(Block-first, seen, k, v, ld, q[first:end], do[first:end], shift[first:], delta[first:], tile[:], dk, dv, dq[first:end])
+	attendBackward(tiles, Block-first, seen, k, v, ld, q[first:end], do[first:end], shift[first:], delta[first:], tile[:], dk, dv, dq[first:end])
 }

@@ -52,7 +52,7 @@ func TestAttendSeesNoLaterKey(t *testing.T) {
 func TestAttendBackward(t *testing.T) {
 	const ld = 64
 	withISA(t, func(t *testing.T) {
-		for _, n := range []struct{ first, seen int }{{0, -1}, {0, 1}, {16, 1}, {16, 7}} {
+		for _, n := range []struct{ tiles, first, seen int }{{1, 0, -1}, {4, 0, -1}, {1, 0, 1}, {1, 16, 1}, {2, 16, 7}} {
 			k, v := random(1, SmallHead*ld), random(2, SmallHead*ld)
 			q, do, shift, delta := random(3, SmallHead*Block), random(4, SmallHead*Block), column(5), column(6)
 			for i := range shift {
@@ -64,10 +64,10 @@ func TestAttendBackward(t *testing.T) {
 				return r
 			}
 			got := run(func(dk, dv, dq []float32) {
-				AttendBackward(n.first, n.seen, k, v, ld, q, do, shift, delta, &AttendTile{}, dk, dv, dq)
+				AttendBackward(n.tiles, n.first, n.seen, k, v, ld, q, do, shift, delta, &AttendTile{}, dk, dv, dq)
 			})
 			want := run(func(dk, dv, dq []float32) {
-				refAttendBackward(Block-n.first, n.seen, k, v, ld, q[n.first:], do[n.first:], shift[n.first:], delta[n.first:], nil, dk, dv, dq[n.first:])
+				refAttendBackward(n.tiles, Block-n.first, n.seen, k, v, ld, q[n.first:], do[n.first:], shift[n.first:], delta[n.first:], nil, dk, dv, dq[n.first:])
 			})
 			for i, what := range []string{"dK", "dV", "dQ"} {
 				requireClose(t, fmt.Sprint(n, ": ", what), got[i], want[i], 1e-5)

@@ -38,7 +38,7 @@ func MatMul(w []float32, trans bool, x, y Tensor, acc bool) {
 		return
 	}
 	if partsPay(y.Rows, x.Rows) {
-		g := newTileGrid(y.Rows, x.Rows, y.N(), partRowStep)
+		g := newPartGrid(y.Rows, x.Rows, y.N())
 		Parallel(g.tasks(), func(i int) {
 			r0, r1, b0, b1 := g.task(i)
 			partTask(a, x, y, r0, r1, b0, b1, acc)
@@ -138,6 +138,15 @@ func newGrid(rows, depth, blocks, tasks int) grid {
 func newTileGrid(rows, depth, blocks, limit int) grid {
 	groups := ceilDiv(ceilDiv(rows, limit), Threads()) * Threads()
 	return newGridOf(evenStep(rows, max(ceilDiv(rows, max(groups, 1)), tileLeast), tileGroup), rows, depth, blocks, 2*Threads())
+}
+
+// newPartGrid is newTileGrid for products of parts. Each group of rows splits all of x, so that there are as few groups as can be
+// where blocks make enough tasks.
+func newPartGrid(rows, depth, blocks int) grid {
+	if blocks < packBlocks*Threads() {
+		return newTileGrid(rows, depth, blocks, partRowStep)
+	}
+	return newGridOf(evenStep(rows, partRowStep, tileGroup), rows, depth, blocks, 2*Threads())
 }
 
 // newGridOf is newGrid with rowsPer rows a task.

@@ -411,10 +411,10 @@ func refScore(k []float32, ld int, q []float32) (s float32) {
 }
 
 // refAttendBackward is [AttendBackward] for a number of queries.
-func refAttendBackward(rows, seen int, k, v []float32, ld int, q, do, shift, delta, _, dk, dv, dq []float32) {
+func refAttendBackward(tiles, rows, seen int, k, v []float32, ld int, q, do, shift, delta, _, dk, dv, dq []float32) {
 	for t := range rows {
-		for j := range AttendKeys {
-			if seen>>j&1 == 0 {
+		for j := range tiles * AttendKeys {
+			if seen>>(j%AttendKeys)&1 == 0 {
 				continue
 			}
 			p := float32(math.Exp2(float64(refScore(k[j:], ld, q[t:]) - shift[t])))

@@ -123,7 +123,7 @@ func interleaveAVX512(low, high []uint16, y []pair)
 func attendAVX512(full, diagonal int, k, v []float32, ld int, q, p, o []float32, shift, inverse *[Block]float32)
 
 //go:noescape
-func attendBackwardAVX512(rows, seen int, k, v []float32, ld int, q, do, shift, delta, tile, dk, dv, dq []float32)
+func attendBackwardAVX512(tiles, rows, seen int, k, v []float32, ld int, q, do, shift, delta, tile, dk, dv, dq []float32)
 
 //go:noescape
 func gemm12x32AVX512(k int, a *float32, rs, ps int, b *float32, ldb int, c *float32, ldc int, acc bool)
@@ -572,12 +572,12 @@ func attend(full, diagonal int, k, v []float32, ld int, q, p, o []float32, shift
 	}
 }
 
-func attendBackward(rows, seen int, k, v []float32, ld int, q, do, shift, delta, tile, dk, dv, dq []float32) {
+func attendBackward(tiles, rows, seen int, k, v []float32, ld int, q, do, shift, delta, tile, dk, dv, dq []float32) {
 	switch active {
 	case isAMX, isAVX512BF16, isAVX512:
-		attendBackwardAVX512(rows, seen, k, v, ld, q, do, shift, delta, tile, dk, dv, dq)
+		attendBackwardAVX512(tiles, rows, seen, k, v, ld, q, do, shift, delta, tile, dk, dv, dq)
 	default:
-		refAttendBackward(rows, seen, k, v, ld, q, do, shift, delta, tile, dk, dv, dq)
+		refAttendBackward(tiles, rows, seen, k, v, ld, q, do, shift, delta, tile, dk, dv, dq)
 	}
 }
 

@@ -956,20 +956,21 @@ l6:
 	VZEROUPPER
 	RET
 
-// func attendBackwardAVX512(rows, seen int, k, v []float32, ld int, q, do, shift, delta, tile, dk, dv, dq []float32)
-TEXT ·attendBackwardAVX512(SB), NOSPLIT, $0-264
-	MOVQ rows+0(FP), AX
-	MOVQ seen+8(FP), BX
-	MOVQ ld+64(FP), CX
+// func attendBackwardAVX512(tiles, rows, seen int, k, v []float32, ld int, q, do, shift, delta, tile, dk, dv, dq []float32)
+TEXT ·attendBackwardAVX512(SB), NOSPLIT, $0-272
+l1:
+	MOVQ rows+8(FP), AX
+	MOVQ seen+16(FP), BX
+	MOVQ ld+72(FP), CX
 	SHLQ $2, CX
-	MOVQ q_base+72(FP), SI
-	MOVQ do_base+96(FP), DI
-	MOVQ shift_base+120(FP), R8
-	MOVQ delta_base+144(FP), R9
-	MOVQ tile_base+168(FP), R10
+	MOVQ q_base+80(FP), SI
+	MOVQ do_base+104(FP), DI
+	MOVQ shift_base+128(FP), R8
+	MOVQ delta_base+152(FP), R9
+	MOVQ tile_base+176(FP), R10
 	MOVQ AX, R11
 	SHRQ $2, R11
-	MOVQ k_base+16(FP), DX
+	MOVQ k_base+24(FP), DX
 	VMOVUPS (DX), Z0
 	ADDQ CX, DX
 	VMOVUPS (DX), Z1
@@ -986,7 +987,7 @@ TEXT ·attendBackwardAVX512(SB), NOSPLIT, $0-264
 	ADDQ CX, DX
 	VMOVUPS (DX), Z7
 	ADDQ CX, DX
-	MOVQ v_base+40(FP), DX
+	MOVQ v_base+48(FP), DX
 	VMOVUPS (DX), Z8
 	ADDQ CX, DX
 	VMOVUPS (DX), Z9
@@ -1004,8 +1005,8 @@ TEXT ·attendBackwardAVX512(SB), NOSPLIT, $0-264
 	VMOVUPS (DX), Z15
 	ADDQ CX, DX
 	TESTQ R11, R11
-	JZ l2
-l1:
+	JZ l3
+l2:
 	VMULPS.BCST (SI), Z0, Z16
 	VMULPS.BCST 4(SI), Z0, Z17
 	VMULPS.BCST 8(SI), Z0, Z18
@@ -1156,12 +1157,12 @@ l1:
 	ADDQ $16, R9
 	ADDQ $256, R10
 	DECQ R11
-	JNZ l1
-l2:
-	MOVQ q_base+72(FP), SI
-	MOVQ do_base+96(FP), DI
-	MOVQ tile_base+168(FP), R10
-	MOVQ dk_base+192(FP), DX
+	JNZ l2
+l3:
+	MOVQ q_base+80(FP), SI
+	MOVQ do_base+104(FP), DI
+	MOVQ tile_base+176(FP), R10
+	MOVQ dk_base+200(FP), DX
 	VMOVUPS (DX), Z8
 	ADDQ CX, DX
 	VMOVUPS (DX), Z9
@@ -1178,7 +1179,7 @@ l2:
 	ADDQ CX, DX
 	VMOVUPS (DX), Z15
 	ADDQ CX, DX
-	MOVQ dv_base+216(FP), DX
+	MOVQ dv_base+224(FP), DX
 	VMOVUPS (DX), Z0
 	ADDQ CX, DX
 	VMOVUPS (DX), Z1
@@ -1197,8 +1198,8 @@ l2:
 	ADDQ CX, DX
 	MOVQ AX, R11
 	TESTQ R11, R11
-	JZ l4
-l3:
+	JZ l5
+l4:
 	VMOVUPS (R10), Z20
 	VMOVUPS 2048(R10), Z21
 	VFMADD231PS.BCST (DI), Z20, Z0
@@ -1221,9 +1222,9 @@ l3:
 	ADDQ $4, DI
 	ADDQ $64, R10
 	DECQ R11
-	JNZ l3
-l4:
-	MOVQ dk_base+192(FP), DX
+	JNZ l4
+l5:
+	MOVQ dk_base+200(FP), DX
 	VMOVUPS Z8, (DX)
 	ADDQ CX, DX
 	VMOVUPS Z9, (DX)
@@ -1240,7 +1241,7 @@ l4:
 	ADDQ CX, DX
 	VMOVUPS Z15, (DX)
 	ADDQ CX, DX
-	MOVQ dv_base+216(FP), DX
+	MOVQ dv_base+224(FP), DX
 	VMOVUPS Z0, (DX)
 	ADDQ CX, DX
 	VMOVUPS Z1, (DX)
@@ -1257,15 +1258,15 @@ l4:
 	ADDQ CX, DX
 	VMOVUPS Z7, (DX)
 	ADDQ CX, DX
-	MOVQ tile_base+168(FP), R10
-	MOVQ dq_base+240(FP), SI
+	MOVQ tile_base+176(FP), R10
+	MOVQ dq_base+248(FP), SI
 	SHRQ $4, AX
-	MOVQ k_base+16(FP), DX
+	MOVQ k_base+24(FP), DX
 	LEAQ (CX)(CX*2), R12
 	LEAQ (DX)(CX*4), R13
 	TESTQ AX, AX
-	JZ l6
-l5:
+	JZ l7
+l6:
 	VMOVUPS 2048(R10), Z0
 	VMOVUPS 2112(R10), Z1
 	VMOVUPS 2176(R10), Z2
@@ -1493,8 +1494,14 @@ l5:
 	ADDQ $64, SI
 	ADDQ $1024, R10
 	DECQ AX
-	JNZ l5
-l6:
+	JNZ l6
+l7:
+	ADDQ $64, k_base+24(FP)
+	ADDQ $64, v_base+48(FP)
+	ADDQ $64, dk_base+200(FP)
+	ADDQ $64, dv_base+224(FP)
+	DECQ tiles+0(FP)
+	JNZ l1
 	VZEROUPPER
 	RET
 

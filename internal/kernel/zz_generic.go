@@ -94,8 +94,8 @@ func attend(full, diagonal int, k, v []float32, ld int, q, p, o []float32, shift
 	refAttend(full, diagonal, k, v, ld, q, p, o, shift, inverse)
 }
 
-func attendBackward(rows, seen int, k, v []float32, ld int, q, do, shift, delta, tile, dk, dv, dq []float32) {
-	refAttendBackward(rows, seen, k, v, ld, q, do, shift, delta, tile, dk, dv, dq)
+func attendBackward(tiles, rows, seen int, k, v []float32, ld int, q, do, shift, delta, tile, dk, dv, dq []float32) {
+	refAttendBackward(tiles, rows, seen, k, v, ld, q, do, shift, delta, tile, dk, dv, dq)
 }
 
 func transpose(rows int, src, dst []float32, ldd int) { refTranspose(rows, src, dst, ldd) }

@@ -76,14 +76,13 @@ func (a *attention) smallBackward(qkv, y, dy, dqkv kernel.Tensor) {
 				clear(s.delta[:])
 				kernel.DotCols(do, view(y.Band(head*d, d), start+b*blk, count, &s.o), &s.delta)
 				clear(dq)
-				for j := 0; j < (b+1)*blk; j += kernel.AttendKeys {
-					// Keys of the queries' own block are seen by those that do not come before them.
-					first, seen := max(0, j-b*blk), -1
-					if j >= b*blk {
-						seen = 1
-					}
-					kernel.AttendBackward(first, seen, s.k[j:], s.v[j:], ld, s.q, do, &s.lse, &s.delta, &s.tile, dk[j:], dv[j:], dq)
+				share := func(j, tiles, first, seen int) {
+					kernel.AttendBackward(tiles, first, seen, s.k[j:], s.v[j:], ld, s.q, do, &s.lse, &s.delta, &s.tile, dk[j:], dv[j:], dq)
 				}
+				// Keys of the queries' own block are seen by those that do not come before them.
+				share(0, b*blk/kernel.AttendKeys, 0, -1)
+				share(b*blk, 1, 0, 1)
+				share(b*blk+kernel.AttendKeys, 1, kernel.AttendKeys, 1)
 				kernel.ScaleCols(dq, &scale)
 				a.rotate(dq, b, n, true)
 				store(dq, dqkv.Band(head*d, d), start+b*blk, count)

@@ -3,6 +3,7 @@ package nn
 import (
 	"math"
 	"sync"
+	"sync/atomic"
 
 	"shira/internal/kernel"
 )
@@ -12,9 +13,12 @@ import (
 type Rope struct {
 	Freq []float64 // radians per position, one per pair
 
-	mu       sync.Mutex
-	cos, sin []float32 // blocks of 32 positions, each pairs × 32
+	mu     sync.Mutex // held while tables grow
+	tables atomic.Pointer[ropeTables]
 }
+
+// ropeTables are blocks of 32 positions, each pairs × 32.
+type ropeTables struct{ cos, sin []float32 }
 
 // NewRope returns frequencies theta^(−2i/d).
 func NewRope(headSize int, theta float64) *Rope {
@@ -27,20 +31,28 @@ func NewRope(headSize int, theta float64) *Rope {
 
 // angles returns the tables for the first n blocks of positions.
 func (r *Rope) angles(n int) (cos, sin []float32) {
+	size := len(r.Freq) * kernel.Block
+	if t := r.tables.Load(); t != nil && len(t.cos) >= n*size {
+		return t.cos, t.sin
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	size := len(r.Freq) * kernel.Block
-	for b := len(r.cos) / size; b < n; b++ {
+	var t ropeTables
+	if old := r.tables.Load(); old != nil {
+		t = *old
+	}
+	for b := len(t.cos) / size; b < n; b++ {
 		for _, f := range r.Freq {
-			for t := range kernel.Block {
+			for i := range kernel.Block {
 				// Angles are rounded to float32 before sine and cosine, as the reference implementations do.
-				a := float64(float32(b*kernel.Block+t) * float32(f))
-				r.cos = append(r.cos, float32(math.Cos(a)))
-				r.sin = append(r.sin, float32(math.Sin(a)))
+				a := float64(float32(b*kernel.Block+i) * float32(f))
+				t.cos = append(t.cos, float32(math.Cos(a)))
+				t.sin = append(t.sin, float32(math.Sin(a)))
 			}
 		}
 	}
-	return r.cos, r.sin
+	r.tables.Store(&t)
+	return t.cos, t.sin
 }
 
 // rotate turns the head's block x (d × 32) of positions [32b, 32b+32) by their angles; inverse turns them back.

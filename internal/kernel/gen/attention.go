@@ -1,10 +1,13 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 const (
 	attendParams         = "full, diagonal int, k, v []float32, ld int, q, p, o []float32, shift, inverse *[Block]float32"
-	attendBackwardParams = "rows, seen int, k, v []float32, ld int, q, do, shift, delta, tile, dk, dv, dq []float32"
+	attendBackwardParams = "tiles, rows, seen int, k, v []float32, ld int, q, do, shift, delta, tile, dk, dv, dq []float32"
 
 	// smallHead is the number of features of a head whose attention the kernels below compute: products of its features fill
 	// no register, but all of them fit into registers.
@@ -191,12 +194,25 @@ func (a *asm) exp2Below(t, among []operand) {
 	a.free(p...)
 }
 
-// attendBackward adds the share of attendKeys keys in the gradients of attend for rows queries, 16 or 32. q and do (smallHead ×
-// block), shift and delta begin at the first of these; do is the gradient of o times the inverse, and delta Σ do·o. seen has a bit
-// for each key that the first query sees; each further one sees one more. Gradients of scores are of those in base e. tile is
-// room for the powers and the gradients of scores, two of block × attendKeys. dk, dv, k and v have their rows ld apart, dq those
-// of a block.
+// attendBackward adds the share of keys, tiles times attendKeys, in the gradients of attend for rows queries, 16 or 32. q and do
+// (smallHead × block), shift and delta begin at the first of these; do is the gradient of o times the inverse, and delta Σ do·o.
+// seen has a bit for each key of a tile that the first query sees; each further one sees one more. Gradients of scores are of
+// those in base e. tile is room for the powers and the gradients of scores, two of block × attendKeys. dk, dv, k and v have
+// their rows ld apart, dq those of a block. The parameters that say where the keys are count them.
 func attendBackward(a *asm) {
+	again := a.label()
+	a.place(again)
+	vecs, gps := slices.Clone(a.vecs), slices.Clone(a.gps)
+	attendBackwardTile(a)
+	a.vecs, a.gps = vecs, gps
+	for _, name := range []string{"k", "v", "dk", "dv"} {
+		a.op("ADDQ", fmt.Sprintf("$%d", 4*attendKeys), a.fn.frame(name))
+	}
+	a.op("DECQ", a.fn.frame("tiles"))
+	a.op("JNZ", again)
+}
+
+func attendBackwardTile(a *asm) {
 	const queries = 4 // at a time
 	rows, seen, ld, at := a.arg("rows"), a.arg("seen"), a.step("ld"), a.gp()
 	q, do, shift, delta, tile := a.arg("q"), a.arg("do"), a.arg("shift"), a.arg("delta"), a.arg("tile")

@@ -1,9 +1,12 @@
 package checkpoint
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"shira/internal/fault"
 	"shira/internal/fsx"
@@ -36,7 +39,10 @@ func StateDir(path string) (dir, name string) {
 func checkWhole(path string) error {
 	real := fsx.Follow(path)
 	dir, name := StateDir(real)
-	entries, _ := os.ReadDir(filepath.Join(dir, name)) // none where it was never switched
+	entries, err := os.ReadDir(filepath.Join(dir, name))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) { // none where it was never switched
+		return fsx.Wrap(err, filepath.Join(dir, name), "look for an interrupted switch")
+	}
 	for _, e := range entries {
 		if strings.HasSuffix(e.Name(), hotSuffix) {
 			return fault.New(fault.Unrecoverable, path, "a switch of its adapter did not end: the weights are neither the old ones nor the new ones").

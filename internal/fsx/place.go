@@ -44,12 +44,14 @@ func Rename(from, to string) error {
 }
 
 // Withdraw takes a file out of the way, durably, before another is put in place that it would contradict. restore puts it back;
-// drop removes it, which may fail with no consequence. Where there is no file at path, both do nothing.
+// drop removes it, and what killed processes withdrew before, which may fail with no consequence. Where there is no file at path,
+// restore does nothing.
 func Withdraw(path string) (restore func() error, drop func(), err error) {
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-		return func() error { return nil }, func() {}, nil
+		return func() error { return nil }, func() { dropOld(path) }, nil
 	}
-	aside, err := uniqueName(path, tempMark, func(name string) error {
+	// Not as something in the making: until drop it may be the only one there is.
+	aside, err := uniqueName(path, oldMark, func(name string) error {
 		if _, err := os.Lstat(name); err == nil {
 			return fs.ErrExist // a rename would replace it
 		}
@@ -62,5 +64,12 @@ func Withdraw(path string) (restore func() error, drop func(), err error) {
 	if err := syncDir(filepath.Dir(path)); err != nil {
 		return nil, nil, Wrap(errors.Join(err, restore()), path, "replace")
 	}
-	return restore, func() { os.Remove(aside) }, nil
+	return restore, func() { dropOld(path) }, nil
+}
+
+// dropOld removes what was withdrawn from path.
+func dropOld(path string) {
+	for _, name := range marked(path, oldMark) {
+		_ = os.Remove(name)
+	}
 }

@@ -47,18 +47,32 @@ func hold(f *os.File, name string) bool {
 // sweep removes what processes that are gone left beside path under temporary names. What cannot be removed stays, as it does no
 // harm but for its size.
 func sweep(path string) {
-	path = filepath.Clean(path)
-	dir := filepath.Dir(path)
-	entries, err := os.ReadDir(dir)
-	if err != nil {
+	names := marked(path, tempMark)
+	// A directory under such a name may be what another one replaced a moment before the process ended or the power failed: first
+	// that exchange must be durable.
+	if len(names) == 0 || syncDir(filepath.Dir(names[0])) != nil {
 		return
 	}
+	for _, name := range names {
+		removeUnheld(name)
+	}
+}
+
+// marked returns the files and directories beside path whose names uniqueName made with mark.
+func marked(path, mark string) []string {
+	path = filepath.Clean(path)
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return nil
+	}
+	var names []string
 	for _, e := range entries {
-		digits, ok := strings.CutPrefix(e.Name(), filepath.Base(path)+tempMark)
+		digits, ok := strings.CutPrefix(e.Name(), filepath.Base(path)+mark)
 		if ok && len(digits) == 16 && strings.Trim(digits, "0123456789abcdef") == "" && (e.IsDir() || e.Type().IsRegular()) {
-			removeUnheld(filepath.Join(dir, e.Name()))
+			names = append(names, filepath.Join(filepath.Dir(path), e.Name()))
 		}
 	}
+	return names
 }
 
 func removeUnheld(name string) {

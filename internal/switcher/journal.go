@@ -193,6 +193,11 @@ func newJournalWriter(f fsx.File, h *header) (*journalWriter, error) {
 	if err != nil {
 		return nil, fault.Wrap(fault.Internal, "", err, "encode the journal")
 	}
+	// What the reader refuses must never become hot. A name that is no UTF-8 does not come back as it was.
+	if len(b) > maxHeader || new(header).decode("", b) != nil {
+		return nil, fault.New(fault.Incompatible, "", "not switched: a journal cannot hold the names of these files and tensors").
+			WithHint("give the files names in UTF-8")
+	}
 	head := binary.LittleEndian.AppendUint32([]byte(journalMagic), uint32(len(b)))
 	head = binary.LittleEndian.AppendUint32(head, crc32.Checksum(b, castagnoli))
 	w.write(append(head, b...))

@@ -201,3 +201,19 @@ func FuzzJournal(f *testing.F) {
 		_ = j.verify()
 	})
 }
+
+// TestUnreadableHeader: what the reader would refuse is not written.
+func TestUnreadableHeader(t *testing.T) {
+	for name, good := range map[string]bool{"w.safetensors": true, "\xc3\xa9.safetensors": true, "w\xff.safetensors": false} {
+		h := &header{Version: journalVersion, Sequence: 1, Block: 1, Base: "b", Applied: []Applied{}, Tensors: []tensor{},
+			Files: []file{{Name: name, Size: 8, Header: strings.Repeat("0", 2*sha256.Size)}}}
+		f, err := crashfs.New().Create("j")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = newJournalWriter(f, h)
+		if good && err != nil || !good && fault.KindOf(err) != fault.Incompatible {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}

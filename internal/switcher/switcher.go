@@ -264,7 +264,7 @@ func (w *opened) transaction(o Options, adapters []*adapter.Adapter) (*transacti
 	order, digests := canonicalOrder(adapters, o.Adapters)
 	for _, i := range order {
 		a, weight := adapters[i], o.Adapters[i].Weight
-		tx.applied = append(tx.applied, Applied{Adapter: o.Adapters[i].Path, Method: a.Config.Method, Digest: digests[i], Weight: weight})
+		tx.applied = append(tx.applied, Applied{Adapter: strings.ToValidUTF8(o.Adapters[i].Path, "\uFFFD"), Method: a.Config.Method, Digest: digests[i], Weight: weight})
 		for _, d := range a.Deltas {
 			t, _ := w.model.Lookup(adapter.WeightName(d))
 			s.add(d, weight, t.DType)

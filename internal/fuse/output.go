@@ -109,6 +109,11 @@ func (j *job) checkInputs() error {
 // checkExisting refuses to overwrite without Force, and a directory that is no model even with it. A dry run overwrites
 // nothing.
 func (j *job) checkExisting() error {
+	if !j.isDir && !j.DryRun { // a directory is replaced with all that is in it
+		if err := checkpoint.Replaceable(j.Out); err != nil {
+			return err
+		}
+	}
 	info, err := os.Stat(j.Out)
 	if errors.Is(err, fs.ErrNotExist) {
 		if j.isDir && isFileName(j.Out) {

@@ -47,6 +47,11 @@ func checkOutput(cfg *config.Train) error {
 		_, err := os.Lstat(filepath.Join(cfg.OutputDir, name))
 		return err == nil
 	}
+	if cfg.Method == "full" {
+		if err := checkpoint.Replaceable(filepath.Join(cfg.OutputDir, checkpoint.ModelFile)); err != nil {
+			return err
+		}
+	}
 	resuming := cfg.ResumeFromCheckpoint != ""
 	results := []string{adapter.TensorsFile, checkpoint.ModelFile, checkpoint.IndexFile, metricsFile}
 	if info, err := os.Lstat(filepath.Join(cfg.OutputDir, openMetrics)); resuming && err == nil && info.Size() > 0 {

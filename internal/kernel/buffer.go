@@ -14,3 +14,10 @@ func borrow(n int) *[]float32 {
 	*buf = (*buf)[:n]
 	return buf
 }
+
+func resize[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
+	}
+	return s[:n]
+}

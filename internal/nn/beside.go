@@ -220,19 +220,6 @@ func (l *linear) magnitudes(dy kernel.Tensor) error {
 	return nil
 }
 
-// subtractBias takes bias[f] from every token of y.
-func subtractBias(bias []float32, y kernel.Tensor) {
-	kernel.Parallel(y.N(), func(b int) {
-		blk := y.Blk(b)
-		for f, v := range bias {
-			row := blk[f*kernel.Block:][:kernel.Block]
-			for t := range row {
-				row[t] -= v
-			}
-		}
-	})
-}
-
 // backwardAdapted writes the gradients of w's changes for the gradient dy of its outputs, and those of its inputs to dx, where
 // that is wanted, or adds them with acc.
 func (l *linear) backwardAdapted(w *Weight, x kernel.Tensor, dy operand, dx kernel.Tensor, acc bool) {

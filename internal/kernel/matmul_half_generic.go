@@ -6,8 +6,3 @@ package kernel
 func pairGemm(m, k int, a pairMatrix, b []pair, c []float32, acc bool) {
 	panic("kernel: no product of bfloat16 pairs")
 }
-
-// sddmmHalf is never called either.
-func sddmmHalf(n int, ptr []int, cols []int32, dy []pair, dyStep int, x []pair, xStep int, out []float32) {
-	panic("kernel: no product of bfloat16 pairs")
-}

@@ -30,13 +30,20 @@ var pool = struct {
 
 	state   atomic.Int64
 	f       func(i int)
-	n       int64
-	next    atomic.Int64           // the next index to hand out
+	shares  []share                // of the region's indices, one for each thread
 	failure atomic.Pointer[failed] // the first panic of the region
 	empty   chan struct{}          // the last worker has left
 }{empty: make(chan struct{}, 1)}
 
 type failed struct{ value any }
+
+// share is a range of indices that one thread takes first, so that in region after region it works on the same blocks, which are
+// then in its cache. Shares do not lie in one line of it.
+type share struct {
+	next atomic.Int64 // the next index to hand out
+	end  int64
+	_    [48]byte
+}
 
 func init() { pool.threads.Store(int64(runtime.GOMAXPROCS(0))) }
 
@@ -51,9 +58,10 @@ func SetThreads(n int) {
 // Threads returns how many threads Parallel uses: GOMAXPROCS unless SetThreads said otherwise.
 func Threads() int { return int(pool.threads.Load()) }
 
-// Parallel calls f(0) … f(n−1), each once, on the threads of the pool and returns when all have returned. Indices are
-// handed out in order, one at a time. A call from within f, or beside another running call, does its work serially in
-// the calling goroutine. When f panics, indices not yet handed out are skipped and Parallel panics with the same value.
+// Parallel calls f(0) … f(n−1), each once, on the threads of the pool and returns when all have returned. Each thread takes the
+// indices of its share of them in order, one at a time, and then those that are left of other shares. A call from within f, or
+// beside another running call, does its work serially in the calling goroutine. When f panics, indices not yet handed out are
+// skipped and Parallel panics with the same value.
 func Parallel(n int, f func(i int)) {
 	threads := min(Threads(), n)
 	if threads <= 1 || !pool.TryLock() {
@@ -63,24 +71,38 @@ func Parallel(n int, f func(i int)) {
 		return
 	}
 	defer pool.Unlock()
-	pool.f, pool.n = f, int64(n)
-	pool.next.Store(0)
+	pool.f = f
+	if cap(pool.shares) < threads {
+		pool.shares = make([]share, threads)
+	}
+	pool.shares = pool.shares[:threads]
+	for t := range pool.shares {
+		s := &pool.shares[t]
+		s.next.Store(int64(n * t / threads))
+		s.end = int64(n * (t + 1) / threads)
+	}
 	pool.state.Store((pool.state.Load()+stateSerial)&stateSerials | stateOpen)
 	wake(threads - 1)
 	defer endRegion() // even if f ends the goroutine
-	takePart()
+	takePart(0)
 }
 
-// takePart calls f for indices of the region until none is left, and records a panic.
-func takePart() {
+// takePart calls f for indices of the region until none is left, those of the thread's share first, and records a panic.
+func takePart(thread int) {
 	defer func() {
 		if v := recover(); v != nil {
-			pool.next.Store(pool.n)
+			for t := range pool.shares {
+				s := &pool.shares[t]
+				s.next.Store(s.end)
+			}
 			pool.failure.CompareAndSwap(nil, &failed{v})
 		}
 	}()
-	for i := pool.next.Add(1) - 1; i < pool.n; i = pool.next.Add(1) - 1 {
-		pool.f(int(i))
+	for t := range pool.shares {
+		s := &pool.shares[(thread+t)%len(pool.shares)]
+		for i := s.next.Add(1) - 1; i < s.end; i = s.next.Add(1) - 1 {
+			pool.f(int(i))
+		}
 	}
 }
 

@@ -36,7 +36,7 @@ func (w *worker) run() {
 		if spinUntil(enter) {
 			func() {
 				defer leave()
-				takePart()
+				takePart(int(w.id))
 			}()
 			continue
 		}

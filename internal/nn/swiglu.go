@@ -92,21 +92,19 @@ func (s *swiglu) compute(ys kernel.Tensor, halves *kernel.Halves) {
 // piece writes the result's features from f on of block b, at most a strip of them.
 func (s *swiglu) piece(b, f int, y []float32) {
 	var room [strip * kernel.Block]float32
-	up := room[:len(y)]
-	s.inputs(b, f, y, up)
-	kernel.SwiGLU(y, up, y)
+	gate, up := s.inputs(b, f, y, room[:len(y)])
+	kernel.SwiGLU(gate, up, y)
 }
 
-// inputs writes gate's and up's features from f on of block b.
-func (s *swiglu) inputs(b, f int, gate, up []float32) {
+// inputs returns gate's and up's features from f on of block b, as many as there is room for: where they lie, or in the room.
+func (s *swiglu) inputs(b, f int, gateRoom, upRoom []float32) (gate, up []float32) {
 	if p := s.x.act.halves; p != nil {
-		p.Features(b, f, gate)
-		p.Features(b, s.n+f, up)
-		return
+		p.Features(b, f, gateRoom)
+		p.Features(b, s.n+f, upRoom)
+		return gateRoom, upRoom
 	}
-	blk := s.xs.Blk(b)
-	copy(gate, blk[f*kernel.Block:])
-	copy(up, blk[(s.n+f)*kernel.Block:])
+	xs := s.xs.Blk(b)
+	return xs[f*kernel.Block:][:len(gateRoom)], xs[(s.n+f)*kernel.Block:][:len(upRoom)]
 }
 
 func (s *swiglu) parts() (func(b, f int, y []float32), error) { return s.piece, nil }
@@ -158,24 +156,24 @@ func (s *swiglu) take(b, f int, dy []float32) {
 	defer spare.Put(room)
 	for ; len(dy) > 0; f, dy = f+strip, dy[min(size, len(dy)):] {
 		n := min(size, len(dy))
-		gate, up := (*room)[:n], (*room)[size:][:n]
+		dgate, dup := (*room)[:n], (*room)[size:][:n]
 		t := s.x.act.taker
 		if t == nil {
-			gate, up = s.dx.Blk(b)[f*kernel.Block:][:n], s.dx.Blk(b)[(s.n+f)*kernel.Block:][:n]
+			dgate, dup = s.dx.Blk(b)[f*kernel.Block:][:n], s.dx.Blk(b)[(s.n+f)*kernel.Block:][:n]
 		}
-		s.inputs(b, f, gate, up)
+		gate, up := s.inputs(b, f, dgate, dup)
 		if s.y.act.tokens != nil {
 			y := (*room)[2*size:][:n]
 			kernel.SwiGLU(gate, up, y)
 			s.y.act.tokens.SetBand(b, f, y)
 		}
-		kernel.SwiGLUBackward(gate, up, dy[:n], gate, up)
+		kernel.SwiGLUBackward(gate, up, dy[:n], dgate, dup)
 		if t != nil {
-			t.take(b, f, gate)
-			t.take(b, s.n+f, up)
+			t.take(b, f, dgate)
+			t.take(b, s.n+f, dup)
 		} else if s.halves != nil {
-			s.halves.SetBand(b, f, gate)
-			s.halves.SetBand(b, s.n+f, up)
+			s.halves.SetBand(b, f, dgate)
+			s.halves.SetBand(b, s.n+f, dup)
 		}
 	}
 }

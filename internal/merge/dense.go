@@ -81,7 +81,7 @@ func (w *Worker) addDense(block []byte, first int) error {
 	a.old = append(a.old[:0], block...)
 	a.entries, a.changed = 0, 0
 	var flags []bool
-	if !w.single() {
+	if w.counts() && !w.single() {
 		a.flags = slices.Grow(a.flags[:0], len(w.delta))[:len(w.delta)]
 		flags = a.flags
 	}
@@ -103,10 +103,12 @@ func (w *Worker) addDense(block []byte, first int) error {
 		if err := w.addEntries(block, first, true); err != nil {
 			return err
 		}
-	} else {
+	} else if w.counts() {
 		a.squares = w.squares()
 	}
-	w.countDense()
+	if w.counts() {
+		w.countDense()
+	}
 	return nil
 }
 

@@ -39,7 +39,8 @@ type Target struct {
 }
 
 // New returns a target. The tensor must be of a float type and of the deltas' shape, and terms in an order that does not
-// depend on how the user gave them. adapters is the number of adapters, of which not all need to be here.
+// depend on how the user gave them. adapters is the number of adapters, of which not all need to be here; with 0 nothing is
+// counted, and there are no statistics.
 func New(t checkpoint.Tensor, terms []Term, m *Method, p Params, adapters int) *Target {
 	target := &Target{Tensor: t, Method: m, Params: p, adapters: adapters, sparse: true}
 	for _, term := range terms {
@@ -57,6 +58,16 @@ func New(t checkpoint.Tensor, terms []Term, m *Method, p Params, adapters int) *
 	}
 	return target
 }
+
+// NewSum returns a target of the plain weighted sum, set up, of which nothing is counted.
+func NewSum(t checkpoint.Tensor, terms []Term) *Target {
+	target := New(t, terms, &linear, DefaultParams(), 0)
+	target.pruners = make([]pruner, len(target.Terms))
+	return target
+}
+
+// Sparse says whether only some entries change. Where no term takes part none does.
+func (t *Target) Sparse() bool { return t.sparse }
 
 // Prepare finds what depends on a whole change, such as the threshold of its largest entries. It reads the changes up to
 // three times, in blocks and on all threads.

@@ -22,6 +22,7 @@ type Worker struct {
 	values     []float32 // of each term, what it has at the current entry
 
 	// The entries of the block that some term of a sparse target has, in row-major order.
+	first int       // row of the block
 	at    []int32   // index into the block
 	sum   []float64 // their merged changes
 	parts []part
@@ -62,8 +63,40 @@ func (w *Worker) Apply(block []byte, first int) (*Stats, error) {
 			return nil, err
 		}
 	}
-	w.count()
+	if w.counts() {
+		w.count()
+	}
 	return &w.stats, nil
+}
+
+// Select merges the changes of rows [first, first+n) of a sparse target. It returns which elements of these rows they are of,
+// ascending; the list is valid until the worker's next use.
+func (w *Worker) Select(first, n int) []int32 {
+	w.stats = NewStats(w.adapters)
+	w.mergeSparse(first, n)
+	return w.at
+}
+
+// AddSelected adds what Select has merged to the stored numbers of those elements alone, with the bits that Apply gives. An
+// entry that would not be finite is a Numerical error.
+func (w *Worker) AddSelected(stored []byte) error {
+	a := &w.add
+	if w.DType == checkpoint.BF16 {
+		a.values = slices.Grow(a.values[:0], len(w.sum))[:len(w.sum)]
+		for k, d := range w.sum {
+			a.values[k] = float32(d)
+		}
+		a.old = append(a.old[:0], stored...)
+		if a.halves(checkpoint.Halves(stored), a.values, nil) {
+			return nil
+		}
+		copy(stored, a.old) // to find which one it is
+	}
+	bad, err := a.block(w.DType, stored, true, nil, w.sum)
+	if err != nil || bad < 0 {
+		return err
+	}
+	return w.errNotFinite(w.first*w.Shape[1]+int(w.at[bad]), a.before(w.DType, bad), w.sum[bad])
 }
 
 // addEntries adds sum to the entries of at, or to all.
@@ -81,7 +114,7 @@ func (w *Worker) addEntries(block []byte, first int, all bool) error {
 
 // mergeSparse fills at, sum and parts with the merged change of the rows of a sparse target.
 func (w *Worker) mergeSparse(first, n int) {
-	w.at, w.sum, w.parts = w.at[:0], w.sum[:0], w.parts[:0]
+	w.first, w.at, w.sum, w.parts = first, w.at[:0], w.sum[:0], w.parts[:0]
 	for r := range n {
 		w.view(first+r, r)
 		for i, p := range w.pruners {
@@ -118,6 +151,9 @@ func (w *Worker) changes(block []byte, first, n int) error {
 	return nil
 }
 
+// counts says whether statistics are wanted.
+func (t *Target) counts() bool { return t.adapters > 0 }
+
 // view sets raw to a row of the weight, which is row r of the block, and counts what it has.
 func (w *Worker) view(row, r int) {
 	in := w.Shape[1]
@@ -128,6 +164,9 @@ func (w *Worker) view(row, r int) {
 			w.raw[i] = view{false, cols, values}
 		} else {
 			w.raw[i] = view{true, nil, w.dense[i][r*in : (r+1)*in]}
+		}
+		if !w.counts() {
+			continue
 		}
 		v := w.raw[i]
 		s := &w.stats.Adapters[t.Adapter]

@@ -110,8 +110,8 @@ func measure(ctx context.Context, model string, refs []adapter.Ref, force bool, 
 }
 
 // randomFactors returns a change of rank r whose values are small, as those of adapters are.
-func randomFactors(g *rand.Rand, w *Weight, r int) *factors {
-	f := &factors{r: r, a: make([]float32, r*w.Cols), b: make([]float32, w.Rows*r)}
+func randomFactors(g *rand.Rand, rows, cols, r int) *factors {
+	f := &factors{rows: rows, cols: cols, r: r, a: make([]float32, r*cols), b: make([]float32, rows*r)}
 	for _, v := range [][]float32{f.a, f.b} {
 		for i := range v {
 			v[i] = 0.01 * (g.Float32() - 0.5)
@@ -124,20 +124,20 @@ const measured = 15 // times
 
 func measureLayer(dtype checkpoint.DType, n int) (*LayerBench, error) {
 	g := rand.New(rand.NewPCG(uint64(n), 1))
-	w := &Weight{Name: "w", DType: dtype, Rows: n, Cols: n, Data: make([]byte, n*n*dtype.Size())}
+	data := make([]byte, n*n*dtype.Size())
 	list := make([]uint32, n*n/100)
 	for k := range list { // one of every 100
 		list[k] = uint32(k*100 + g.IntN(100))
 	}
 	values := make([]byte, len(list)*dtype.Size())
-	f := randomFactors(g, w, LayerRank)
+	f := randomFactors(g, n, n, LayerRank)
 	l := &LayerBench{DType: dtype.String(), Size: n, Entries: len(list)}
 	var err error
-	if l.Refuse, err = least(measured, func() error { return f.addTo(w) }); err != nil {
+	if l.Refuse, err = least(measured, func() error { return f.addTo(dtype, data) }); err != nil {
 		return nil, err
 	}
 	l.Scatter, err = least(measured, func() error {
-		put(w.Data, list, values, dtype.Size())
+		put(data, list, values, dtype.Size())
 		return nil
 	})
 	l.Ratio = l.Refuse / l.Scatter
@@ -158,7 +158,7 @@ func measureModel(ctx context.Context, m *checkpoint.Model, adapters []*adapter.
 		if !names[t.Name] {
 			continue
 		}
-		w := Weight{Name: t.Name, DType: t.DType, Rows: t.Shape[0], Cols: t.Shape[1], Data: make([]byte, t.Size())}
+		w := Weight{Base: t, DType: t.DType, Data: make([]byte, t.Size())}
 		if err := t.ReadAt(w.Data, 0); err != nil {
 			return nil, err
 		}
@@ -204,7 +204,7 @@ func measureRefuse(ctx context.Context, weights []Weight) (float64, error) {
 	g := rand.New(rand.NewPCG(1, 1))
 	var all []*factors
 	for i := range weights {
-		all = append(all, randomFactors(g, &weights[i], ModelRank))
+		all = append(all, randomFactors(g, weights[i].Base.Shape[0], weights[i].Base.Shape[1], ModelRank))
 	}
 	return least(3, func() error {
 		for i := range weights {
@@ -214,7 +214,7 @@ func measureRefuse(ctx context.Context, weights []Weight) (float64, error) {
 			if !common(weights[i]) {
 				continue
 			}
-			if err := all[i].addTo(&weights[i]); err != nil {
+			if err := all[i].addTo(weights[i].DType, weights[i].Data); err != nil {
 				return err
 			}
 		}

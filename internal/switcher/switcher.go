@@ -255,7 +255,6 @@ func (w *opened) transaction(o Options, adapters []*adapter.Adapter) (*transacti
 		return nil, err
 	}
 	tx := &transaction{number: w.record.next(), base: base, applied: []Applied{}, old: w.record, shards: w.shards, tell: o.Progress}
-	s := newSums()
 	files := map[string]int{}
 	for i, f := range w.model.Files() {
 		files[f.Path()] = i
@@ -266,11 +265,10 @@ func (w *opened) transaction(o Options, adapters []*adapter.Adapter) (*transacti
 		a, weight := adapters[i], o.Adapters[i].Weight
 		tx.applied = append(tx.applied, Applied{Adapter: strings.ToValidUTF8(o.Adapters[i].Path, "\uFFFD"), Method: a.Config.Method, Digest: digests[i], Weight: weight})
 		for _, d := range a.Deltas {
-			t, _ := w.model.Lookup(adapter.WeightName(d))
-			s.add(d, weight, t.DType)
 			if weight == 0 {
 				continue
 			}
+			t, _ := w.model.Lookup(adapter.WeightName(d))
 			target := tensor{Name: t.Name, File: files[t.Path()], DType: t.DType.String(), Offset: t.Offset(), Rows: t.Shape[0],
 				Cols: t.Shape[1], size: t.DType.Size()}
 			tx.room += room(d, &target, w.record != nil, blockElements)
@@ -281,7 +279,10 @@ func (w *opened) transaction(o Options, adapters []*adapter.Adapter) (*transacti
 		}
 	}
 	slices.SortFunc(tx.targets, tensor.compare)
-	tx.change = s
+	tx.change = newSums(order, adapters, o.Adapters, func(name string) checkpoint.Tensor {
+		t, _ := w.model.Lookup(name)
+		return t
+	})
 	return tx, nil
 }
 

@@ -3,6 +3,7 @@ package checkpoint
 import (
 	"encoding/binary"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"slices"
@@ -39,7 +40,7 @@ func Open(path string) (*File, error) {
 func newFile(f *os.File, path string, share bool) (*File, error) {
 	if share && !fsx.Share(f) {
 		f.Close()
-		return nil, fault.New(fault.Locked, path, "another process is switching it to another adapter").WithHint("wait for it to end")
+		return nil, errSwitched(path)
 	}
 	file := &File{path: path, f: f}
 	if err := file.readHeader(); err != nil {
@@ -60,6 +61,17 @@ func newFile(f *os.File, path string, share bool) (*File, error) {
 		file.header.tensors[i].file = file
 	}
 	return file, nil
+}
+
+// errSwitched is the error of weights that a switch has locked.
+func errSwitched(path string) error {
+	return fault.New(fault.Locked, path, "another process is switching it to another adapter").WithHint("wait for it to end")
+}
+
+// Is says whether f is the open file that info is of, rather than another one at its path.
+func (f *File) Is(info fs.FileInfo) bool {
+	own, err := f.f.Stat()
+	return err == nil && os.SameFile(own, info)
 }
 
 // Share makes [Tensor.Float32s] with a nil dst and [Tensor.Int32s] return views of the mapped file, as [Tensor.Data] does,

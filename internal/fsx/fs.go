@@ -1,6 +1,9 @@
 package fsx
 
-import "io"
+import (
+	"io"
+	"io/fs"
+)
 
 // FS is a directory as a transaction on its files sees it: every operation that a crash can come between. [OpenFS] is a real
 // one; tests have one that loses what was not synced. Names are relative and slash-separated, and stay inside the directory.
@@ -17,6 +20,9 @@ type FS interface {
 	// Lock opens the file, made where it is missing, and takes an exclusive lock on it that lasts until it is closed. It
 	// reports false where another process has it.
 	Lock(name string) (lock io.Closer, ok bool, err error)
+
+	// Locked says whether a process has that lock. It changes nothing, and no Lock fails because of it.
+	Locked(name string) (bool, error)
 
 	Mkdir(name string) error
 	Rename(from, to string) error // replaces what is at to
@@ -45,7 +51,7 @@ type File interface {
 	Stat() (Stat, error)
 
 	// Exclude takes an exclusive lock on the file, which keeps out the readers of this program. It reports false where one
-	// holds it open.
+	// holds it open, or has put another one in its place.
 	Exclude() bool
 
 	// Datasync makes the content durable.
@@ -58,5 +64,6 @@ type File interface {
 // Stat is what a transaction must know of a file.
 type Stat struct {
 	Size  int64
-	Links uint64 // 1 where the system does not say
+	Links uint64      // 1 where the system does not say
+	Info  fs.FileInfo // nil of a file that is not the system's
 }

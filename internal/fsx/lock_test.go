@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"shira/internal/fault"
@@ -37,4 +38,83 @@ func TestOpenLocked(t *testing.T) {
 	if _, err := OpenLocked(filepath.Join(path, "x")); fault.KindOf(err) != fault.Environment {
 		t.Errorf("below a file: %v", err)
 	}
+}
+
+// TestRenameLocked: who has the lock has the file of that name, whatever others rename meanwhile.
+func TestRenameLocked(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "log.part")
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			for range 100 {
+				f, err := OpenLocked(path)
+				if fault.KindOf(err) == fault.Locked {
+					continue
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				info, err := f.Stat()
+				if there, e := os.Stat(path); err != nil || e != nil || !os.SameFile(info, there) {
+					t.Errorf("another file is there: %v, %v", err, e)
+				}
+				if err := RenameLocked(f, filepath.Join(dir, "log")); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	wantNames(t, dir, "log")
+	if f, err := OpenLocked(filepath.Join(dir, "log")); err != nil {
+		t.Errorf("still locked: %v", err)
+	} else if err := RenameLocked(f, filepath.Join(dir, "none", "log")); fault.KindOf(err) != fault.Environment {
+		t.Errorf("into no directory: %v", err)
+	}
+}
+
+// TestHold: what is held is not changed, but it may be replaced.
+func TestHold(t *testing.T) {
+	dir := t.TempDir()
+	put(t, filepath.Join(dir, "f"), "old")
+	d, err := OpenFS(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	open := func() File {
+		f, err := d.Open("f", true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	if release, ok := Hold(filepath.Join(dir, "none")); !ok {
+		t.Error("what is not there is held")
+	} else {
+		release()
+	}
+	release, ok := Hold(filepath.Join(dir, "f"))
+	old := open()
+	if !ok || old.Exclude() {
+		t.Errorf("held: %v, and changed", ok)
+	}
+	if err := WriteFile(filepath.Join(dir, "f"), writes("new")); err != nil {
+		t.Fatal(err)
+	}
+	release()
+	if old.Exclude() {
+		t.Error("what was replaced is changed")
+	}
+	now := open()
+	defer now.Close()
+	if !now.Exclude() {
+		t.Error("what is there now is not changed")
+	}
+	if _, ok := Hold(filepath.Join(dir, "f")); ok {
+		t.Error("held while it is changed")
+	}
+	old.Close()
 }

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"shira/internal/fault"
 )
@@ -47,7 +49,7 @@ func (d *osFS) Open(name string, write bool) (File, error) {
 	if f, err = regular(f, err, d.Path(name)); err != nil {
 		return nil, err
 	}
-	return &osFile{f, d.Path(name)}, nil
+	return &osFile{f, d, name}, nil
 }
 
 func (d *osFS) Create(name string) (File, error) {
@@ -55,7 +57,7 @@ func (d *osFS) Create(name string) (File, error) {
 	if err != nil {
 		return nil, Wrap(err, d.Path(name), "create")
 	}
-	return &osFile{f, d.Path(name)}, nil
+	return &osFile{f, d, name}, nil
 }
 
 func (d *osFS) Lock(name string) (io.Closer, bool, error) {
@@ -63,11 +65,33 @@ func (d *osFS) Lock(name string) (io.Closer, bool, error) {
 	if err != nil {
 		return nil, false, Wrap(err, d.Path(name), "lock")
 	}
-	if ok, err := tryLock(f); err == nil && !ok {
-		f.Close()
-		return nil, false, nil
+	for wait := time.Millisecond; ; wait *= 2 {
+		if granted(tryLock(f)) {
+			return f, true, nil
+		}
+		// Those who only ask, as Locked does, share the lock, and are gone in a moment.
+		if !granted(tryShare(f)) || wait > time.Second {
+			f.Close()
+			return nil, false, nil
+		}
+		if err := unlock(f); err != nil {
+			f.Close()
+			return nil, false, Wrap(err, d.Path(name), "lock")
+		}
+		time.Sleep(wait + rand.N(wait))
 	}
-	return f, true, nil // a file system without locks is no reason not to work
+}
+
+func (d *osFS) Locked(name string) (bool, error) {
+	f, err := d.root.Open(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, Wrap(err, d.Path(name), "lock")
+	}
+	defer f.Close()
+	return !granted(tryShare(f)), nil
 }
 
 func (d *osFS) Mkdir(name string) error {
@@ -111,37 +135,39 @@ func (d *osFS) Free() (uint64, error) { return FreeSpace(d.dir) }
 // osFile is a [File] of the system.
 type osFile struct {
 	f    *os.File
-	path string
+	dir  *osFS
+	name string
 }
+
+func (f *osFile) path() string { return f.dir.Path(f.name) }
 
 func (f *osFile) ReadAt(p []byte, off int64) (int, error) {
 	n, err := f.f.ReadAt(p, off)
 	if errors.Is(err, io.EOF) {
 		return n, io.EOF
 	}
-	return n, Wrap(err, f.path, "read")
+	return n, Wrap(err, f.path(), "read")
 }
 
 func (f *osFile) WriteAt(p []byte, off int64) (int, error) {
 	n, err := f.f.WriteAt(p, off)
-	return n, Wrap(err, f.path, "write")
+	return n, Wrap(err, f.path(), "write")
 }
 
-func (f *osFile) Close() error { return Wrap(f.f.Close(), f.path, "close") }
+func (f *osFile) Close() error { return Wrap(f.f.Close(), f.path(), "close") }
 
 func (f *osFile) Stat() (Stat, error) {
 	info, err := f.f.Stat()
 	if err != nil {
-		return Stat{}, Wrap(err, f.path, "read")
+		return Stat{}, Wrap(err, f.path(), "read")
 	}
-	return Stat{Size: info.Size(), Links: links(info)}, nil
+	return Stat{Size: info.Size(), Links: links(info), Info: info}, nil
 }
 
 func (f *osFile) Exclude() bool {
-	ok, err := tryLock(f.f)
-	return ok || err != nil // a file system without locks is no reason not to work
+	return granted(tryLock(f.f)) && isAt(f.f, func() (fs.FileInfo, error) { return f.dir.root.Lstat(f.name) })
 }
 
-func (f *osFile) Datasync() error { return Wrap(datasync(f.f), f.path, "make it durable") }
+func (f *osFile) Datasync() error { return Wrap(datasync(f.f), f.path(), "make it durable") }
 
 func (f *osFile) WriteBehind(off, n int64) { writeBehind(f.f, off, n) }

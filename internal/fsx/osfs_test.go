@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 
 	"shira/internal/fault"
@@ -56,7 +57,7 @@ func TestOpenFS(t *testing.T) {
 	if _, err := f.ReadAt(b, 5); err != io.EOF {
 		t.Errorf("beyond the end: %v", err)
 	}
-	if st, err := f.Stat(); err != nil || st != (Stat{Size: 10, Links: 1}) {
+	if st, err := f.Stat(); err != nil || st.Size != 10 || st.Links != 1 || st.Info.Name() != "b" {
 		t.Errorf("%+v, %v", st, err)
 	}
 	if names, err := d.List("sub"); err != nil || !slices.Equal(names, []string{"b"}) {
@@ -112,6 +113,49 @@ func TestExclude(t *testing.T) {
 	if late, err := Open(filepath.Join(dir, "f")); err != nil || Share(late) {
 		t.Errorf("a reader beside a writer: %v", err)
 	}
+}
+
+// Who asks for a lock keeps nobody from it.
+func TestLocked(t *testing.T) {
+	d, err := OpenFS(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if locked, err := d.Locked("lock"); locked || err != nil {
+		t.Errorf("without a file: %v, %v", locked, err)
+	}
+	if names, err := d.List("."); err != nil || len(names) != 0 {
+		t.Errorf("asking left %v, %v", names, err)
+	}
+	stop := make(chan struct{})
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, err := d.Locked("lock"); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for range 50 {
+		lock, ok, err := d.Lock("lock")
+		if !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		if locked, err := d.Locked("lock"); !locked || err != nil {
+			t.Errorf("while it is locked: %v, %v", locked, err)
+		}
+		lock.Close()
+	}
+	close(stop)
+	group.Wait()
 }
 
 // Nothing outside the directory is reached.

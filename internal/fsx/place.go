@@ -34,8 +34,7 @@ func Settle(f *os.File) error {
 	return Wrap(err, f.Name(), "write")
 }
 
-// Rename gives a file that is closed and durable another name in its directory, durably.
-func Rename(from, to string) error {
+func rename(from, to string) error {
 	err := os.Rename(from, to)
 	if err == nil {
 		err = syncDir(filepath.Dir(to))
@@ -60,7 +59,7 @@ func Withdraw(path string) (restore func() error, drop func(), err error) {
 	if err != nil {
 		return nil, nil, Wrap(err, path, "replace")
 	}
-	restore = func() error { return Rename(aside, path) }
+	restore = func() error { return rename(aside, path) }
 	if err := syncDir(filepath.Dir(path)); err != nil {
 		return nil, nil, Wrap(errors.Join(err, restore()), path, "replace")
 	}

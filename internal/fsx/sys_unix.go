@@ -65,6 +65,9 @@ func tryShare(f *os.File) (ok bool, err error) {
 	return err == nil, err
 }
 
+// unlock ends a lock before the file's closing.
+func unlock(f *os.File) error { return unix.Flock(int(f.Fd()), unix.LOCK_UN) }
+
 // links returns how many names a file has.
 func links(info fs.FileInfo) uint64 {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {

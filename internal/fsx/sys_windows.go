@@ -80,6 +80,12 @@ func lock(f *os.File, flags uint32) (ok bool, err error) {
 	return err == nil, err
 }
 
+// unlock ends a lock before the file's closing.
+func unlock(f *os.File) error {
+	at := beyond
+	return windows.UnlockFileEx(windows.Handle(f.Fd()), 0, 1, 0, &at)
+}
+
 // links is not asked for on Windows.
 func links(fs.FileInfo) uint64 { return 1 }
 

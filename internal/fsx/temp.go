@@ -36,12 +36,7 @@ func hold(f *os.File, name string) bool {
 		return false
 	}
 	// A file system without locks is no reason not to work: no sweep removes anything there.
-	there, err := os.Lstat(name)
-	if err != nil {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && os.SameFile(info, there)
+	return isAt(f, func() (fs.FileInfo, error) { return os.Lstat(name) })
 }
 
 // sweep removes what processes that are gone left beside path under temporary names. What cannot be removed stays, as it does no

@@ -128,7 +128,8 @@ func DefaultOut(base string, isDir bool) string {
 type job struct {
 	Options
 	isDir    bool
-	exists   bool // there is something at Out
+	exists   bool   // there is something at Out
+	letGo    func() // of what is at Out; nil for a dry run
 	model    *checkpoint.Model
 	method   *merge.Method
 	adapters []*adapter.Adapter // in the order given
@@ -171,6 +172,7 @@ func prepare(o Options) (*job, error) {
 		return nil, err
 	}
 	if err := j.checkOutput(); err != nil {
+		j.close()
 		return nil, err
 	}
 	j.noteTwins()
@@ -234,6 +236,9 @@ func (j *job) close() {
 	}
 	if j.model != nil {
 		j.model.Close()
+	}
+	if j.letGo != nil {
+		j.letGo()
 	}
 }
 

@@ -66,8 +66,13 @@ func (o *Options) Makes(path string) bool {
 	return err == nil
 }
 
-// checkOutput refuses an output that would harm what is there.
-func (j *job) checkOutput() error {
+// checkOutput refuses an output that would harm what is there, which is then not switched until close.
+func (j *job) checkOutput() (err error) {
+	if !j.DryRun {
+		if j.letGo, err = checkpoint.Reserve(j.Out); err != nil {
+			return err
+		}
+	}
 	if j.AdapterOnly {
 		return j.checkAdapterOutput()
 	}
@@ -109,11 +114,6 @@ func (j *job) checkInputs() error {
 // checkExisting refuses to overwrite without Force, and a directory that is no model even with it. A dry run overwrites
 // nothing.
 func (j *job) checkExisting() error {
-	if !j.isDir && !j.DryRun { // a directory is replaced with all that is in it
-		if err := checkpoint.Replaceable(j.Out); err != nil {
-			return err
-		}
-	}
 	info, err := os.Stat(j.Out)
 	if errors.Is(err, fs.ErrNotExist) {
 		if j.isDir && isFileName(j.Out) {

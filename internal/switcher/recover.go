@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 
+	"shira/internal/checkpoint"
 	"shira/internal/fault"
 )
 
@@ -22,7 +23,7 @@ func (s *store) restore() (undone bool, err error) {
 		return false, err
 	}
 	for _, number := range n.tmp {
-		if err := s.fs.Remove(s.name(kindTmp, number)); err != nil {
+		if err := s.fs.Remove(s.name(checkpoint.JournalMaking, number)); err != nil {
 			return false, err
 		}
 	}
@@ -39,7 +40,7 @@ func (s *store) restore() (undone bool, err error) {
 
 // undo writes back what the weights were before switch number.
 func (s *store) undo(number uint64) error {
-	name := s.name(kindHot, number)
+	name := s.name(checkpoint.JournalHot, number)
 	j, c, err := s.openJournal(name)
 	if err != nil {
 		return err
@@ -70,7 +71,7 @@ func (s *store) rollBack(j *journal, c io.Closer, sh *shards) error {
 	if err != nil {
 		return err
 	}
-	if err := s.fs.Remove(s.name(kindHot, j.Sequence)); err != nil {
+	if err := s.fs.Remove(s.name(checkpoint.JournalHot, j.Sequence)); err != nil {
 		return err
 	}
 	return s.fs.SyncDir(s.dir)
@@ -86,7 +87,7 @@ func (s *store) sweep(n names) error {
 	c.Close()
 	last := len(n.applied) - 1
 	for _, number := range n.applied[:last] {
-		if err := s.fs.Remove(s.name(kindApplied, number)); err != nil {
+		if err := s.fs.Remove(s.name(checkpoint.JournalApplied, number)); err != nil {
 			return err
 		}
 	}
@@ -98,5 +99,5 @@ func (s *store) sweep(n names) error {
 			return err
 		}
 	}
-	return s.fs.Remove(s.name(kindApplied, j.Sequence))
+	return s.fs.Remove(s.name(checkpoint.JournalApplied, j.Sequence))
 }

@@ -6,8 +6,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"io/fs"
 	"strings"
 
+	"shira/internal/checkpoint"
 	"shira/internal/fault"
 	"shira/internal/fsx"
 )
@@ -17,10 +19,11 @@ type shards struct {
 	files []file
 	data  []int64 // where the tensors' data begins in each
 	open  []fsx.File
+	infos []fs.FileInfo // nil of files that are not the system's
 }
 
-// openShards opens the named files. To write, it keeps all other processes of this program from them. Symbolic links and files of several names are Incompatible, since others would see the change: a hub's cache
-// shares its files among revisions.
+// openShards opens the named files. To write, it keeps all other processes of this program from them. Symbolic links and files
+// of several names are Incompatible, since others would see the change: a hub's cache shares its files among revisions.
 func (s *store) openShards(names []string, write bool) (*shards, error) {
 	sh := &shards{}
 	for _, name := range names {
@@ -53,7 +56,19 @@ func (s *store) add(sh *shards, name string, write bool) error {
 	sum, data, err := headerSum(f, st.Size, path)
 	sh.files = append(sh.files, file{Name: name, Size: st.Size, Header: sum})
 	sh.data = append(sh.data, data)
+	sh.infos = append(sh.infos, st.Info)
 	return err
+}
+
+// areOf fails where these files are not those of m, which were opened by their paths before: somebody has put another directory
+// or other files there meanwhile, and what is known of the one is not of the other.
+func (sh *shards) areOf(m *checkpoint.Model) error {
+	for i, f := range m.Files() {
+		if !f.Is(sh.infos[i]) {
+			return fault.New(fault.Environment, f.Path(), "was replaced while the model was opened").WithHint("nothing was changed; try again")
+		}
+	}
+	return nil
 }
 
 // headerSum returns the SHA-256 of a safetensors file's header with its length, and where the data begins.

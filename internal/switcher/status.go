@@ -2,7 +2,9 @@ package switcher
 
 import (
 	"context"
+	"errors"
 	"io"
+	"io/fs"
 
 	"shira/internal/checkpoint"
 	"shira/internal/fault"
@@ -19,35 +21,52 @@ type State struct {
 	Journal     int64     `json:"journal_bytes"`    // of what the base comes back from
 }
 
-// Status reads what a model has, or the one that a link stands for. It changes nothing and waits for nobody.
+// statusTries is how often a status looks again when switches change what it looks at. Each takes them much longer than that.
+const statusTries = 100
+
+// Status reads what a model has, or the one that a link stands for. It changes nothing, waits for nobody, and makes no switch
+// fail.
 func Status(model string) (*State, error) {
 	s, closeFS, err := openStore(fsx.Follow(model))
 	if err != nil {
 		return nil, err
 	}
 	defer closeFS()
+	for range statusTries {
+		st, still, err := s.status()
+		if still || err != nil {
+			st.Model = model
+			return st, err
+		}
+	}
+	return nil, fault.New(fault.Locked, model, "is switched all the time").WithHint("try again")
+}
+
+// status looks once, and reports whether what it looked at is still there.
+func (s *store) status() (st *State, still bool, err error) {
+	st = &State{Applied: []Applied{}}
 	n, err := s.scan()
 	if err != nil {
-		return nil, err
+		return st, false, err
 	}
-	st := &State{Model: model, Applied: []Applied{}}
 	if len(n.hot) > 0 {
-		lock, ok, err := s.fs.Lock(s.dir + "/lock")
-		if err == nil && ok {
-			lock.Close()
+		if st.Busy, err = s.fs.Locked(s.dir + "/lock"); err != nil {
+			return st, false, err
 		}
-		st.Busy = err == nil && !ok
 		st.Interrupted = !st.Busy
 	}
 	j, c, err := s.current(n)
-	if err != nil || j == nil {
-		return st, err
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return st, false, err
 	}
-	c.Close()
-	if st.Applied = j.Applied; len(j.Applied) > 0 {
-		st.Base, st.Journal = j.Base, j.size
+	if j != nil {
+		c.Close()
+		if st.Applied = j.Applied; len(j.Applied) > 0 {
+			st.Base, st.Journal = j.Base, j.size
+		}
 	}
-	return st, nil
+	again, e := s.scan()
+	return st, e == nil && err == nil && n.equal(again), e
 }
 
 // Recover undoes a switch that did not end, and reports whether there was one. It follows links as Status does.

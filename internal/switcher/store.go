@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strconv"
 	"strings"
 
+	"shira/internal/checkpoint"
 	"shira/internal/fault"
 	"shira/internal/fsx"
 )
@@ -37,12 +39,6 @@ type names struct {
 	tmp, hot, applied []uint64
 }
 
-const (
-	kindTmp     = "undo-%d.tmp"
-	kindHot     = "undo-%d.hot"
-	kindApplied = "applied-%d"
-)
-
 // name returns the name of a journal in the model's directory.
 func (s *store) name(kind string, n uint64) string { return s.dir + "/" + fmt.Sprintf(kind, n) }
 
@@ -60,7 +56,7 @@ func (s *store) scan() (names, error) {
 		for _, k := range []struct {
 			kind string
 			to   *[]uint64
-		}{{kindTmp, &n.tmp}, {kindHot, &n.hot}, {kindApplied, &n.applied}} {
+		}{{checkpoint.JournalMaking, &n.tmp}, {checkpoint.JournalHot, &n.hot}, {checkpoint.JournalApplied, &n.applied}} {
 			before, after, _ := strings.Cut(k.kind, "%d")
 			digits, ok := strings.CutPrefix(name, before)
 			if !ok {
@@ -86,6 +82,10 @@ func insert(list *[]uint64, v uint64) {
 	*list = append(*list, 0)
 	copy((*list)[i+1:], (*list)[i:])
 	(*list)[i] = v
+}
+
+func (n names) equal(m names) bool {
+	return slices.Equal(n.tmp, m.tmp) && slices.Equal(n.hot, m.hot) && slices.Equal(n.applied, m.applied)
 }
 
 // exists says whether the directory of the journals is there.
@@ -144,7 +144,7 @@ func (s *store) current(n names) (*journal, io.Closer, error) {
 		return nil, nil, nil
 	}
 	highest := n.applied[len(n.applied)-1]
-	j, c, err := s.openJournal(s.name(kindApplied, highest))
+	j, c, err := s.openJournal(s.name(checkpoint.JournalApplied, highest))
 	if err == nil && j.Sequence != highest {
 		c.Close()
 		return nil, nil, errDamaged(j.path, "it has the number %d", j.Sequence)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"shira/internal/adapter"
@@ -316,6 +317,85 @@ func TestInUse(t *testing.T) {
 	must(t, second(Switch(context.Background(), to)))
 	if !opened {
 		t.Error("never asked")
+	}
+}
+
+// TestStatusTogether: a status sees a state while others switch, and no switch fails because of it.
+func TestStatusTogether(t *testing.T) {
+	m := newModel(t, checkpoint.BF16)
+	path := m.copy("model")
+	stop := make(chan struct{})
+	var group sync.WaitGroup
+	for range 3 {
+		group.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if st, err := Status(path); err != nil || st.Interrupted {
+					t.Errorf("status %+v, %v", st, err)
+					return
+				}
+			}
+		})
+	}
+	for i := range 30 {
+		o := Options{Model: path, Adapters: []adapter.Ref{{Path: m.adapters[i%2], Weight: 1}}}
+		if i%5 == 4 {
+			o.Adapters = nil
+		}
+		if _, err := Switch(context.Background(), o); err != nil {
+			t.Errorf("switch %d: %v", i, err)
+			break
+		}
+	}
+	close(stop)
+	group.Wait()
+}
+
+// TestReplacedMeanwhile: what was read of one directory is not written to another that has taken its place.
+func TestReplacedMeanwhile(t *testing.T) {
+	m := newModel(t, checkpoint.BF16)
+	path := m.copy("model")
+	s, closeFS, err := openStore(path)
+	must(t, err)
+	defer closeFS()
+	must(t, os.Rename(path, m.path("old")))
+	m.copy("model")
+	if _, err := s.open(path, true); fault.KindOf(err) != fault.Environment || !strings.Contains(err.Error(), "was replaced") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestReserved: a model that is being replaced is not switched, and one that is being switched is not replaced.
+func TestReserved(t *testing.T) {
+	m := newModel(t, checkpoint.BF16)
+	path := m.copy("model")
+	to := Options{Model: path, Adapters: []adapter.Ref{{Path: m.adapters[0], Weight: 1}}}
+	_, err := fuse.Run(t.Context(), fuse.Options{Base: m.base, Adapters: fuse.Sources(to.Adapters), Out: path, Force: true,
+		Progress: func(done, _ int64) {
+			if _, err := Switch(t.Context(), to); done > 0 && fault.KindOf(err) != fault.Locked {
+				t.Errorf("while it is replaced: %v", err)
+			}
+		}})
+	must(t, err)
+	m.copy("again")
+	to.Model = m.path("again")
+	to.Progress = func(int64, int64) {
+		for _, out := range []string{to.Model, filepath.Join(to.Model, "model-00001-of-00002.safetensors")} {
+			if _, err := checkpoint.Reserve(out); fault.KindOf(err) != fault.Locked {
+				t.Errorf("%s, while it is switched: %v", out, err)
+			}
+		}
+	}
+	must(t, second(Switch(t.Context(), to)))
+	release, err := checkpoint.Reserve(to.Model)
+	must(t, err)
+	release()
+	if _, err := checkpoint.Reserve(filepath.Join(to.Model, "model-00001-of-00002.safetensors")); fault.KindOf(err) != fault.Incompatible {
+		t.Errorf("beside its journal: %v", err)
 	}
 }
 

@@ -176,6 +176,9 @@ func (s *store) open(path string, write bool) (*opened, error) {
 		w.shards, err = s.openShards(list, write)
 	}
 	if err == nil {
+		err = w.shards.areOf(m)
+	}
+	if err == nil {
 		err = s.openRecord(w)
 	}
 	if err != nil {

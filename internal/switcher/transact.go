@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"shira/internal/checkpoint"
 	"shira/internal/fault"
 	"shira/internal/fsx"
 )
@@ -60,9 +61,9 @@ func (s *store) run(ctx context.Context, tx *transaction) (*Work, error) {
 	}
 	work.Times.Journal = time.Since(start).Seconds()
 	start = time.Now()
-	hot := s.name(kindHot, tx.number)
-	if err := s.fs.Rename(s.name(kindTmp, tx.number), hot); err != nil {
-		return nil, errors.Join(err, s.fs.Remove(s.name(kindTmp, tx.number)))
+	hot := s.name(checkpoint.JournalHot, tx.number)
+	if err := s.fs.Rename(s.name(checkpoint.JournalMaking, tx.number), hot); err != nil {
+		return nil, errors.Join(err, s.fs.Remove(s.name(checkpoint.JournalMaking, tx.number)))
 	}
 	if err := s.fs.SyncDir(s.dir); err != nil {
 		return nil, s.unfinished(err)
@@ -82,7 +83,7 @@ func (s *store) run(ctx context.Context, tx *transaction) (*Work, error) {
 	if err != nil {
 		return nil, s.unfinished(err)
 	}
-	if err := s.fs.Rename(hot, s.name(kindApplied, tx.number)); err != nil {
+	if err := s.fs.Rename(hot, s.name(checkpoint.JournalApplied, tx.number)); err != nil {
 		return nil, s.unfinished(err)
 	}
 	if err := s.fs.SyncDir(s.dir); err != nil {
@@ -154,7 +155,7 @@ func (s *store) checkRoom(tx *transaction) error {
 
 // write writes the journal as a temporary file, durably. On an error nothing of it is left.
 func (s *store) write(ctx context.Context, tx *transaction, h *header, work *Work) error {
-	name := s.name(kindTmp, tx.number)
+	name := s.name(checkpoint.JournalMaking, tx.number)
 	f, err := s.fs.Create(name)
 	if err != nil {
 		return err

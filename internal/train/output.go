@@ -20,8 +20,7 @@ import (
 
 const (
 	metricsFile = "metrics.jsonl"
-	// openMetrics is its name until the run's result is there. Empty it is no run in progress: a start that was refused leaves
-	// it so, and to remove it would let a process that waits for its lock write beside another.
+	// openMetrics is its name until the run's result is there. Empty it is no run in progress: a start that was refused leaves it so.
 	openMetrics = "metrics.jsonl.part"
 )
 
@@ -32,6 +31,7 @@ var writtenFiles = []string{adapter.TensorsFile, adapter.ConfigFile, checkpoint.
 type output struct {
 	dir     string
 	metrics *os.File
+	release func() // of a model that is to be replaced
 	text    []byte // what metrics holds
 
 	steps []StepInfo // what text says
@@ -47,11 +47,11 @@ func checkOutput(cfg *config.Train) error {
 		_, err := os.Lstat(filepath.Join(cfg.OutputDir, name))
 		return err == nil
 	}
-	if cfg.Method == "full" {
-		if err := checkpoint.Replaceable(filepath.Join(cfg.OutputDir, checkpoint.ModelFile)); err != nil {
-			return err
-		}
+	release, err := reserve(cfg)
+	if err != nil {
+		return err
 	}
+	release()
 	resuming := cfg.ResumeFromCheckpoint != ""
 	results := []string{adapter.TensorsFile, checkpoint.ModelFile, checkpoint.IndexFile, metricsFile}
 	if info, err := os.Lstat(filepath.Join(cfg.OutputDir, openMetrics)); resuming && err == nil && info.Size() > 0 {
@@ -90,9 +90,18 @@ func checkOutput(cfg *config.Train) error {
 	return nil
 }
 
-// openOutput makes the directory and locks it. Nothing that was there is changed yet.
+// reserve keeps switches from a model that the run is to replace, until release.
+func reserve(cfg *config.Train) (release func(), err error) {
+	if cfg.Method != "full" {
+		return func() {}, nil
+	}
+	return checkpoint.Reserve(filepath.Join(cfg.OutputDir, checkpoint.ModelFile))
+}
+
+// openOutput makes the directory and locks it, with a model in it that the run is to replace. Nothing that was there is changed
+// yet.
 func openOutput(cfg *config.Train) (*output, error) {
-	if err := checkOutput(cfg); err != nil {
+	if err := checkOutput(cfg); err != nil { // before a directory is made
 		return nil, err
 	}
 	if err := fsx.MkdirAll(cfg.OutputDir); err != nil {
@@ -102,11 +111,22 @@ func openOutput(cfg *config.Train) (*output, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &output{dir: cfg.OutputDir, metrics: f}, nil
+	release, err := reserve(cfg)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	o := &output{dir: cfg.OutputDir, metrics: f, release: release}
+	if err := checkOutput(cfg); err != nil { // another run may have ended between
+		o.close()
+		return nil, err
+	}
+	return o, nil
 }
 
 func (o *output) close() {
 	o.metrics.Close()
+	o.release()
 	if o.events != nil {
 		_ = o.events.Close() // every event has been written
 	}
@@ -145,10 +165,7 @@ func (o *output) settle() error { return fsx.Settle(o.metrics) }
 
 // finish gives the metrics, which are settled, their name, once the result is there.
 func (o *output) finish() error {
-	if err := o.metrics.Close(); err != nil {
-		return fsx.Wrap(err, o.metrics.Name(), "write")
-	}
-	return fsx.Rename(o.metrics.Name(), filepath.Join(o.dir, metricsFile))
+	return fsx.RenameLocked(o.metrics, filepath.Join(o.dir, metricsFile))
 }
 
 // stepLine and evalLine are the lines of metrics.jsonl.

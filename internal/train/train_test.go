@@ -19,6 +19,7 @@ import (
 	"shira/internal/config"
 	"shira/internal/eval"
 	"shira/internal/fault"
+	"shira/internal/fsx"
 	"shira/internal/kernel"
 	"shira/internal/nn"
 	"shira/internal/testmodel"
@@ -429,6 +430,39 @@ func TestTwoWriters(t *testing.T) {
 	}
 	if fault.KindOf(second) != fault.Locked {
 		t.Errorf("a second run into the directory: %v", second)
+	}
+}
+
+// TestReserved: a model that a run is to replace is not switched meanwhile.
+func TestReserved(t *testing.T) {
+	cfg := tinyConfig(t, checkpoint.F32)
+	cfg.Method, cfg.Mask, cfg.R, cfg.TargetModules, cfg.MaxSteps = "full", "", 0, nil, 2
+	mustRun(t, cfg)
+	exclude := func() bool {
+		dir, err := fsx.OpenFS(cfg.OutputDir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer dir.Close()
+		f, err := dir.Open(checkpoint.ModelFile, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		return f.Exclude()
+	}
+	cfg.OverwriteOutputDir = true
+	steps := 0
+	rec := &recorder{onStep: func(StepInfo) {
+		if steps++; exclude() {
+			t.Error("it can be switched during the run")
+		}
+	}}
+	if _, err := Run(context.Background(), cfg, rec); err != nil || steps != 2 {
+		t.Errorf("%d steps, %v", steps, err)
+	}
+	if !exclude() {
+		t.Error("it cannot be switched after the run")
 	}
 }
 

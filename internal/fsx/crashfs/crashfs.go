@@ -290,6 +290,9 @@ func (f *FS) Lock(name string) (io.Closer, bool, error) {
 	return unlock{f, name}, true, nil
 }
 
+// Locked says whether a lock is taken.
+func (f *FS) Locked(name string) (bool, error) { return f.locks[name], nil }
+
 type unlock struct {
 	fs   *FS
 	name string

@@ -34,13 +34,16 @@ func subtractBias(bias []float32, y kernel.Tensor) {
 
 // biasBackward writes db[f] = Σ_t dy[f,t].
 func biasBackward(dy kernel.Tensor, db []float32) {
-	for f := range db {
-		var s float32
-		for b := range dy.N() {
-			for _, v := range dy.Blk(b)[f*kernel.Block:][:kernel.Block] {
-				s += v
+	const features = 16
+	kernel.Parallel((len(db)+features-1)/features, func(part int) {
+		for f := part * features; f < min((part+1)*features, len(db)); f++ {
+			var s float32
+			for b := range dy.N() {
+				for _, v := range dy.Blk(b)[f*kernel.Block:][:kernel.Block] {
+					s += v
+				}
 			}
+			db[f] = s
 		}
-		db[f] = s
-	}
+	})
 }

@@ -35,6 +35,7 @@ func (g *Graph) Attention(qkv *Var, h Heads) (*Var, error) {
 	a.place()
 	g.heads = h
 	fwd := newOp("attention", activationType, nominal(y.rows), func(in []G.Value) (G.Value, error) {
+		a.taken, y.act.tokens = false, nil
 		out := y.act.buf.get(g.blocks, y.rows)
 		if qkv.act.halves != nil {
 			a.forwardHalf(qkv.act.halves, y.act.halves)
@@ -128,10 +129,11 @@ type attention struct {
 	// (query heads, tokens), of small heads instead: what is taken off the scores, and one over the sum of the powers.
 	shifts, inverses []float32
 
-	taken bool // the gradient of the result was taken in pieces
+	taken bool // the gradient of the result was taken in pieces, in this run: one may end before that is used
 }
 
-// scratch is one worker's memory for one sequence and key/value head. d is the head size, n the sequence's blocks.
+// scratch is one worker's memory for one sequence and key/value head. d is the head size, n the sequence's blocks. What grows from one
+// block of queries to the next, which sees more keys, has room for the last one from the first on.
 type scratch struct {
 	k, v     []float32 // d × 32n, as matrices for the products over keys
 	q, dq    []float32 // d × 32, one block
@@ -152,7 +154,7 @@ type scratch struct {
 // two of a chunk's queries.
 func (h Heads) scratchRows(half bool) int {
 	if half {
-		return 7*halfWidth(h.Size)/2 + 2*blk + (1+2*halfChunk)*blk/2
+		return 4*halfWidth(h.Size) + 2*blk + (1+2*halfChunk)*blk/2
 	}
 	return 2*h.Size + 2*panelWidth(h.Size) + 2*blk
 }
@@ -219,6 +221,7 @@ func (a *attention) forward(qkv, y kernel.Tensor) {
 	a.tasks(func(s *scratch, start, length, kv int) {
 		a.loadKV(s, qkv, start, length, kv)
 		ld := kernel.Blocks(length) * blk
+		grow(&s.p, ld*blk)
 		for head := kv * (h.Query / h.KV); head < (kv+1)*(h.Query/h.KV); head++ {
 			for b := range ld / blk {
 				a.loadQ(s, qkv, start, length, head, b)

@@ -22,6 +22,8 @@ func (a *attention) backward(qkv, y, dy, dqkv kernel.Tensor) {
 		a.loadKV(s, qkv, start, length, kv)
 		n := kernel.Blocks(length)
 		ld := n * blk
+		grow(&s.p, ld*blk)
+		grow(&s.dp, ld*blk)
 		clear(grow(&s.dk, width/blk1(width)*ld*blk))
 		clear(grow(&s.dv, width/blk1(width)*ld*blk))
 		for head := kv * (h.Query / h.KV); head < (kv+1)*(h.Query/h.KV); head++ {

@@ -53,6 +53,8 @@ func (a *attention) forwardHalf(qkv, y *kernel.Halves) {
 		t.kTokens.Reset(n*blk, width)
 		t.vFeatures.Reset(width, n*blk)
 		t.q.Reset(width, 1)
+		t.p.Reset(n*blk, 1)
+		grow(&s.p, n*blk*blk)
 		for b := range n {
 			first, count := start+b*blk, min(blk, length-b*blk)
 			angles.take(&t.q, qkv.Band((h.Query+kv)*d, d), first, count, b)
@@ -209,6 +211,10 @@ func (a *attention) backwardHalf(qkv, y, dy *kernel.Halves, putterOf func(*scrat
 		t.kTokens.Reset(ld, width)
 		t.vTokens.Reset(ld, width)
 		t.kFeatures.Reset(width, ld)
+		t.p.Reset(ld, 1)
+		t.resetChunk(n, min(halfChunk, n), width)
+		grow(&s.p, ld*blk)
+		grow(&s.dp, ld*blk)
 		for b := range n {
 			first, count := start+b*blk, min(blk, length-b*blk)
 			angles.take(&t.q, qkv.Band((h.Query+kv)*d, d), first, count, b)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -127,6 +128,41 @@ func (p *pieces) gradient() G.Value           { return nil }
 
 func valueOf(x kernel.Tensor) G.Value {
 	return tensor.New(tensor.WithShape(x.N(), x.Rows, blk), tensor.WithBacking(x.Data))
+}
+
+// Memory for scores is taken once for a sequence, not again for each of its blocks of queries, which see more and more keys.
+func TestAttentionAllocatesOnce(t *testing.T) {
+	defer kernel.SetThreads(kernel.Threads())
+	kernel.SetThreads(1)
+	allocated := func(f func()) int64 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		f()
+		runtime.ReadMemStats(&after)
+		return int64(after.TotalAlloc - before.TotalAlloc)
+	}
+	for _, size := range []int{kernel.SmallHead, 64} {
+		h := Heads{Query: 1, KV: 1, Size: size}
+		for _, half := range []bool{false, true} {
+			const tokens = 4096
+			a, qkv, dy := attend(h, tokens)
+			y, dqkv, in, dyHalves, out := like(dy), like(qkv), halvesOf(qkv), halvesOf(dy), halvesOf(dy)
+			// Scratch memory, two numbers for each query, and a mebibyte for all else.
+			limit := int64(4*tokens*(h.scratchRows(half)+2)) + 1<<20
+			got := allocated(func() {
+				if half {
+					a.forwardHalf(in, out)
+					a.backwardHalf(in, out, dyHalves, func(*scratch) putter { return func([]float32, int, int, int) {} })
+				} else {
+					a.forward(qkv, y)
+					a.backward(qkv, y, dy, dqkv)
+				}
+			})
+			if got > limit {
+				t.Errorf("heads of %d, in halves %v: %d bytes are allocated, more than %d", size, half, got, limit)
+			}
+		}
+	}
 }
 
 // The attention of models of 110 million parameters and of 1.1 billion.

@@ -95,6 +95,7 @@ func (a *activation) againHalves() (*kernel.Halves, error) {
 func (a *activation) show() {
 	if a.halves != nil {
 		a.halves.Expand(a.buf.get(a.halves.Blocks(), a.rows))
+		a.buf.owner = a
 	}
 }
 

@@ -83,7 +83,7 @@ func (g *Gate) forward(graph *Graph, z, v kernel.Tensor) {
 			}
 		}
 	})
-	if g.Seen != nil {
+	if g.Seen != nil && !graph.watched {
 		g.Seen.add(len(graph.batch.IDs), func(p, k int) float32 { return g.at(open, r, p/kernel.Block, k, p%kernel.Block) })
 	}
 }

@@ -131,12 +131,13 @@ type linear struct {
 	// whole says that the backward pass needs its operands in bfloat16 alone; outputs [from, to) have sampled gradients.
 	whole    bool
 	from, to int
-	taken    bool // dy was taken in pieces
+	taken    bool // dy was taken in pieces, in this run
 	dy       *kernel.Halves
 	dyTokens *kernel.TokenHalves
 }
 
 func (l *linear) forward(in []G.Value) (G.Value, error) {
+	l.taken = false
 	var r kernel.Tensor
 	if l.residual != nil {
 		r = values(in[1], l.y.rows)

@@ -124,7 +124,7 @@ func (g *Graph) gradients(weights []*Weight, dy, x kernel.Tensor) {
 		if w.Dense != nil {
 			kernel.GradDense(part, x, w.Dense.Grad, false)
 		}
-		if w.Tally != nil {
+		if w.Tally != nil && !g.watched { // a run that is watched is one again
 			kernel.GradDense(part, x, w.Tally.Sum, true)
 		}
 		if w.Bias != nil && w.Bias.Dense != nil {

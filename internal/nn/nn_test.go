@@ -204,7 +204,7 @@ func (m *tiny) sparse(share float64, names ...string) {
 				}
 			}
 		}
-		NewSparse(w, w.Data, rows, cols, nil)
+		NewSparse(w, w.values(), rows, cols, nil)
 	}
 }
 

@@ -35,7 +35,7 @@ type swiglu struct {
 	x, y *Var
 	n    int // features of the result
 
-	taken  bool           // the gradient of the result was taken in pieces
+	taken  bool           // the gradient of the result was taken in pieces, in this run
 	xs     kernel.Tensor  // [gate; up], where they are not in bfloat16
 	dx     kernel.Tensor  // their gradients, where they are not taken in pieces
 	halves *kernel.Halves // and these in bfloat16, or nil
@@ -43,6 +43,7 @@ type swiglu struct {
 
 func (s *swiglu) forward(in []G.Value) (G.Value, error) {
 	a, m := &s.y.act, &s.g.mem
+	s.taken, a.tokens = false, nil
 	if s.x.act.halves == nil {
 		s.xs = values(in[0], s.x.rows)
 	}

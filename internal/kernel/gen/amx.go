@@ -252,6 +252,14 @@ func (a *asm) split(v operand) (hi, mid operand) {
 	return hi, part()
 }
 
+// prefetchAhead asks for two lines of the row after the next, stride bytes apart: pieces of rows are too short for the processor to
+// foresee, and weights come from memory.
+func (a *asm) prefetchAhead(row, stride operand) {
+	for i := range 2 {
+		a.op("PREFETCHT0", strings.TrimPrefix(fmt.Sprintf("%d", i*lineBytes), "0")+"("+row+")("+stride+"*2)")
+	}
+}
+
 // partLines is tileLines for values in float32, whose parts it writes to tiles that follow each other.
 func partLines(a *asm) {
 	rows, src, stride, steps, dst := a.arg("rows"), a.arg("src"), a.step("stride"), a.arg("steps"), a.arg("dst")
@@ -261,6 +269,7 @@ func partLines(a *asm) {
 		a.op("MOVQ", src, from)
 		a.op("MOVQ", dst, to)
 		a.loop(n, func() {
+			a.prefetchAhead(from, stride)
 			x, y := a.load(from, 0), a.load(from, 1)
 			xHi, xMid := a.split(x)
 			yHi, yMid := a.split(y)

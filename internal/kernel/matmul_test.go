@@ -57,6 +57,31 @@ func TestMatMul(t *testing.T) {
 	})
 }
 
+// Weights near the largest that a product takes are as good as others.
+func TestMatMulOfLargeWeights(t *testing.T) {
+	withISA(t, func(t *testing.T) {
+		const m, k, blocks, large, small = 50, 70, 2, 3.38e38, 0x1p-20
+		w, x := random(1, m*k), activation(2, k, blocks)
+		for i := range w {
+			w[i] *= large
+		}
+		w[0] = large
+		for i := range x.Data {
+			x.Data[i] *= small
+		}
+		for _, trans := range []bool{false, true} {
+			want, got := activation(3, m, blocks), activation(3, m, blocks)
+			refMatMul(w, trans, x, want, false)
+			MatMul(w, trans, x, got, false)
+			for i := range want.Data {
+				want.Data[i] /= large * small
+				got.Data[i] /= large * small
+			}
+			requireClose(t, fmt.Sprintf("trans=%v", trans), got.Data, want.Data, 1e-6*float64(k+1))
+		}
+	})
+}
+
 // A block's result depends neither on the threads nor on how many blocks there are.
 func TestMatMulIsDeterministic(t *testing.T) {
 	withISA(t, func(t *testing.T) {

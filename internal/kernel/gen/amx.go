@@ -236,22 +236,6 @@ func partGemm(a *asm) {
 	a.tileRelease()
 }
 
-// split takes registers for the first two parts of v, each rounded to the eight bits of a bfloat16, and leaves the third in v
-// (Dekker 1971, section 4).
-func (a *asm) split(v operand) (hi, mid operand) {
-	part := func() operand {
-		t, u := a.vec(), a.vec()
-		a.mul(t, v, a.float(1<<16+1))
-		a.sub(u, t, v)
-		a.sub(t, t, u)
-		a.sub(v, v, t)
-		a.free(u)
-		return t
-	}
-	hi = part()
-	return hi, part()
-}
-
 // prefetchAhead asks for two lines of the row after the next, stride bytes apart: pieces of rows are too short for the processor to
 // foresee, and weights come from memory.
 func (a *asm) prefetchAhead(row, stride operand) {
@@ -264,6 +248,7 @@ func (a *asm) prefetchAhead(row, stride operand) {
 func partLines(a *asm) {
 	rows, src, stride, steps, dst := a.arg("rows"), a.arg("src"), a.step("stride"), a.arg("steps"), a.arg("dst")
 	n, from, to := a.gp(), a.gp(), a.gp()
+	order, high := a.pairOrder(), a.broadcast(a.bits(0xffff0000))
 	a.loop(rows, func() {
 		a.op("MOVQ", steps, n)
 		a.op("MOVQ", src, from)
@@ -271,13 +256,17 @@ func partLines(a *asm) {
 		a.loop(n, func() {
 			a.prefetchAhead(from, stride)
 			x, y := a.load(from, 0), a.load(from, 1)
-			xHi, xMid := a.split(x)
-			yHi, yMid := a.split(y)
-			for i, p := range [][2]operand{{xHi, yHi}, {xMid, yMid}, {x, y}} {
-				a.narrow(p[0], p[1], p[0])
-				a.op("VMOVUPS", p[0], mem(to, i*2*tileBytes))
+			for i := range 3 {
+				p := a.vec()
+				a.narrow(p, y, x)
+				a.op("VMOVUPS", p, mem(to, i*2*tileBytes))
+				if i < 2 {
+					a.op("VPERMW", p, order, p)
+					a.subPairs(high, p, x, y)
+				}
+				a.free(p)
 			}
-			a.free(x, y, xHi, xMid, yHi, yMid)
+			a.free(x, y)
 			a.advance(2*lineBytes, from)
 			a.advance(3*2*tileBytes, to)
 		})
@@ -286,11 +275,19 @@ func partLines(a *asm) {
 	})
 }
 
+// subPairs takes the values of pairs p from even and odd, which it leaves exact where p is what they were rounded to; high is the mask
+// of the upper values.
+func (a *asm) subPairs(high, p, even, odd operand) {
+	values := a.unpaired(high, p)
+	a.sub(even, even, values[0])
+	a.sub(odd, odd, values[1])
+	a.free(values[0], values[1])
+}
+
 // partPairs pairs the values of 2n rows of 32, stride values apart, as toPairs does, but as three parts, step pairs apart.
 func partPairs(a *asm) {
 	src, stride, n, dst, step := a.arg("src"), a.step("stride"), a.arg("n"), a.arg("dst"), a.step("step")
-	order := a.vec()
-	a.op("VMOVUPS", a.table("interleaved", interleaved()), order)
+	order, high := a.pairOrder(), a.broadcast(a.bits(0xffff0000))
 	places := []operand{mem(dst, 0), "(" + dst + ")(" + step + "*1)", "(" + dst + ")(" + step + "*2)"}
 	a.loop(n, func() {
 		for v := range a.perBlock() {
@@ -301,13 +298,8 @@ func partPairs(a *asm) {
 				a.narrow(p, odd, even)
 				a.op("VPERMW", p, order, p)
 				a.op("VMOVUPS", p, strings.TrimPrefix(fmt.Sprintf("%d", v*a.bytes()), "0")+place)
-				if i+1 < len(places) { // what is left of the values
-					t := a.vec()
-					a.op("VPSLLD", "$16", p, t)
-					a.sub(even, even, t)
-					a.op("VANDPS", a.bits(0xffff0000), p, t)
-					a.sub(odd, odd, t)
-					a.free(t)
+				if i+1 < len(places) {
+					a.subPairs(high, p, even, odd)
 				}
 				a.free(p)
 			}

@@ -29,13 +29,14 @@ func sddmm(n int, ptr []int, cols []int32, dy []float32, dyStep int, x []float32
 }
 
 // sddmmHalf adds to out, for the rows that ptr bounds, the sums over n quads, 1 or 2, of dy and x, which lie dyStep and xStep
-// pairs apart.
+// pairs apart. It touches the last values of dy and x, since the assembly checks no bounds; who calls it has checked the columns.
 func sddmmHalf(n int, ptr []int, cols []int32, dy []pair, dyStep int, x []pair, xStep int, out []float32) {
 	rows := len(ptr) - 1
 	if rows == 0 || len(cols) == 0 {
 		return
 	}
-	_ = dy[rows*quadPairs-1]
+	_ = dy[(n-1)*dyStep+rows*quadPairs-1]
+	_ = x[n*xStep-1]
 	_ = out[len(cols)+sddmmSlack-1]
 	if n == 2 {
 		sddmmHalf2AVX512BF16(rows, &ptr[0], &cols[0], &dy[0], dyStep, &x[0], xStep, &out[0])

@@ -62,6 +62,9 @@ func SddmmHalf(ptr []int, cols []int32, dy, x *TokenHalves, ds []float32) {
 		Sddmm(ptr, cols, dy.plain, x.plain, ds)
 		return
 	}
+	if dy.blocks != blocks {
+		panic("kernel: operands have other numbers of blocks")
+	}
 	// Neither the assembly nor what reads whole products checks a column.
 	if top := maxColumn(cols[ptr[0]:ptr[rows]]); top >= uint32(x.rows) {
 		panic("kernel: column out of range")

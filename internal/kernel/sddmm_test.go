@@ -109,6 +109,21 @@ func TestSddmmChecksColumns(t *testing.T) {
 	})
 }
 
+// A left operand with fewer blocks than the right one is not read beyond its end.
+func TestSddmmChecksBlocks(t *testing.T) {
+	withISA(t, func(t *testing.T) {
+		for _, cols := range []int{256, 8} { // few entries, and so many that whole products pay
+			var dy, x TokenHalves
+			left, right := NewTensor(make([]float32, 2*Block), 2), NewTensor(make([]float32, 9*cols*Block), cols)
+			dy.Set(left)
+			x.Set(right)
+			ptr, col, ds := []int{0, 1, 2}, []int32{0, 1}, make([]float32, 2)
+			requirePanic(t, fmt.Sprint("in float32, columns ", cols), func() { Sddmm(ptr, col, left, right, ds) })
+			requirePanic(t, fmt.Sprint("in bfloat16, columns ", cols), func() { SddmmHalf(ptr, col, &dy, &x, ds) })
+		}
+	})
+}
+
 func TestCutRowsBalancesEntries(t *testing.T) {
 	for _, density := range []float64{.02, .5} {
 		ptr, _ := pattern(300, 400, density)

@@ -1,6 +1,7 @@
 package nn
 
 import (
+	"fmt"
 	"math"
 	"sync"
 
@@ -13,6 +14,19 @@ import (
 type Heads struct {
 	Query, KV, Size int   // number of query heads, of key/value heads (dividing Query), and features of a head
 	Rope            *Rope // nil for none
+}
+
+// check wants heads that make sense and take rows features.
+func (h Heads) check(rows int) error {
+	switch {
+	case h.Query <= 0 || h.KV <= 0 || h.Size <= 0 || h.Query%h.KV != 0:
+		return fmt.Errorf("attention with %d query heads and %d key/value heads of size %d", h.Query, h.KV, h.Size)
+	case h.Rope != nil && 2*len(h.Rope.Freq) != h.Size:
+		return fmt.Errorf("rotary positions for heads of size %d, not %d", 2*len(h.Rope.Freq), h.Size)
+	case rows != (h.Query+2*h.KV)*h.Size:
+		return fmt.Errorf("attention takes %d features, not %d", (h.Query+2*h.KV)*h.Size, rows)
+	}
+	return nil
 }
 
 const blk = kernel.Block
@@ -29,6 +43,9 @@ var minusInf = func() (v [blk]float32) {
 // queries and keys. Each sequence of the batch attends to itself only. Scores exist for 32 queries of one head at a time;
 // what is kept for the backward pass is one log-sum-exp per query and head.
 func (g *Graph) Attention(qkv *Var, h Heads) (*Var, error) {
+	if err := h.check(qkv.rows); err != nil {
+		return nil, err
+	}
 	a := &attention{g: g, h: h, qkv: qkv}
 	y := &Var{rows: h.Query * h.Size, needGrad: qkv.needGrad}
 	a.y = y

@@ -46,14 +46,17 @@ func (g *Graph) Linear(kind linearKind, x, residual *Var, weights ...*Weight) (*
 		inputs, wrt = append(inputs, residual.node), append(wrt, false)
 	}
 	for _, w := range weights {
-		if w.In != x.rows {
-			return nil, fmt.Errorf("%s takes %d features, not %d", w.Name, w.In, x.rows)
+		if err := w.takes(x); err != nil {
+			return nil, err
 		}
 		y.rows += w.Out
 		for _, p := range g.paramsOf(w) {
 			inputs, wrt = append(inputs, g.param(p)), append(wrt, true)
 			l.params = append(l.params, p)
 		}
+	}
+	if residual != nil && residual.rows != y.rows {
+		return nil, fmt.Errorf("%s gives %d features, to be added to %d", weights[0].Name, y.rows, residual.rows)
 	}
 	y.needGrad = y.needGrad || len(l.params) > 0
 	l.y = y

@@ -33,8 +33,8 @@ const (
 // positions are projected to logits, a few blocks of them at a time, and each block's gradient is taken while its logits
 // exist.
 func (g *Graph) CrossEntropy(x *Var, head *Weight) (*Var, error) {
-	if head.In != x.rows {
-		return nil, fmt.Errorf("%s takes %d features, not %d", head.Name, head.In, x.rows)
+	if err := head.takes(x); err != nil {
+		return nil, err
 	}
 	c := &crossEntropy{g: g, head: head, rows: x.rows, needGrad: x.needGrad}
 	c.scratch.New = func() any { return new([]float32) }
@@ -90,6 +90,9 @@ func (g *Graph) CrossEntropy(x *Var, head *Weight) (*Var, error) {
 // Logits is head·x for every position, features (the vocabulary) before tokens like any activation. Training and scoring
 // never need all of them at once; see CrossEntropy.
 func (g *Graph) Logits(x *Var, head *Weight) (*Var, error) {
+	if err := head.takes(x); err != nil {
+		return nil, err
+	}
 	v := &Var{rows: head.Out}
 	v.act.buf = &buffer{}
 	o := newOp("logits", activationType, nominal(head.Out), func(in []G.Value) (G.Value, error) {

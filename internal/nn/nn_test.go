@@ -360,6 +360,43 @@ func TestBadBatches(t *testing.T) {
 	}
 }
 
+// Operators refuse what has another shape than they take.
+func TestBadShapes(t *testing.T) {
+	table, weight := &Weight{Name: "table", Out: 3, In: 7, Data: make([]float32, 21)}, &Weight{Name: "w", Out: 5, In: 8, Data: make([]float32, 40)}
+	of := func(out int) *Weight { return &Weight{Name: "w", Out: out, In: 7, Data: make([]float32, 7*out)} }
+	heads := Heads{Query: 4, KV: 2, Size: 2}
+	with := func(change func(*Heads)) Heads {
+		h := heads
+		change(&h)
+		return h
+	}
+	attend := func(rows int, h Heads) func(*Graph, *Var) (*Var, error) {
+		return func(g *Graph, x *Var) (*Var, error) { return g.Attention(must(g.Linear(QKV, x, nil, of(rows))), h) }
+	}
+	for _, c := range []struct {
+		want  string
+		build func(g *Graph, x *Var) (*Var, error)
+	}{
+		{"w takes 8 features, not 7", func(g *Graph, x *Var) (*Var, error) { return g.Linear(QKV, x, nil, weight) }},
+		{"w gives 6 features, to be added to 7", func(g *Graph, x *Var) (*Var, error) { return g.Linear(Out, x, x, of(6)) }},
+		{"w takes 8 features, not 7", func(g *Graph, x *Var) (*Var, error) { return g.Logits(x, weight) }},
+		{"w takes 8 features, not 7", func(g *Graph, x *Var) (*Var, error) { return g.CrossEntropy(x, weight) }},
+		{"gain takes 6 features, not 7", func(g *Graph, x *Var) (*Var, error) {
+			return g.RMSNorm(x, &Gain{Name: "gain", Data: make([]float32, 6)}, 1e-5)
+		}},
+		{"SwiGLU takes an even number of features, not 7", func(g *Graph, x *Var) (*Var, error) { return g.SwiGLU(x) }},
+		{"attention takes 16 features, not 15", attend(15, heads)},
+		{"attention with 4 query heads and 3 key/value heads of size 2", attend(20, with(func(h *Heads) { h.KV = 3 }))},
+		{"attention with 4 query heads and 0 key/value heads of size 2", attend(8, with(func(h *Heads) { h.KV = 0 }))},
+		{"rotary positions for heads of size 4, not 2", attend(16, with(func(h *Heads) { h.Rope = NewRope(4, 10000) }))},
+	} {
+		g := NewGraph(Options{})
+		if _, err := c.build(g, must(g.Embed(table))); err == nil || err.Error() != c.want {
+			t.Errorf("error %v, want %q", err, c.want)
+		}
+	}
+}
+
 func TestNothingToTrain(t *testing.T) {
 	m := newTiny(3, true)
 	g := NewGraph(Options{Training: true})

@@ -1,6 +1,7 @@
 package nn
 
 import (
+	"fmt"
 	"math"
 
 	G "gorgonia.org/gorgonia"
@@ -19,6 +20,9 @@ type Gain struct {
 // RMSNorm is y = x / √(mean(x²) + eps) · gain, per token (Zhang & Sennrich 2019, eq. 4). It opens a residual block: its
 // backward pass adds the gradient that reaches x around the block.
 func (g *Graph) RMSNorm(x *Var, gain *Gain, eps float64) (*Var, error) {
+	if len(gain.Data) != x.rows {
+		return nil, fmt.Errorf("%s takes %d features, not %d", gain.Name, len(gain.Data), x.rows)
+	}
 	p := g.trained(gain.Dense)
 	y := &Var{rows: x.rows, needGrad: x.needGrad || p != nil}
 	var rms buffer // 1/√(mean(x²)+eps), one row

@@ -1,6 +1,8 @@
 package nn
 
 import (
+	"fmt"
+
 	G "gorgonia.org/gorgonia"
 
 	"shira/internal/kernel"
@@ -11,6 +13,9 @@ const strip = kernel.Block
 
 // SwiGLU is silu(gate)·up for x = [gate; up] stacked (Shazeer 2020, eq. 6).
 func (g *Graph) SwiGLU(x *Var) (*Var, error) {
+	if x.rows%2 != 0 {
+		return nil, fmt.Errorf("SwiGLU takes an even number of features, not %d", x.rows)
+	}
 	s := &swiglu{g: g, x: x, n: x.rows / 2}
 	s.y = &Var{rows: s.n, needGrad: x.needGrad}
 	a := &s.y.act

@@ -1,6 +1,10 @@
 package nn
 
-import "shira/internal/kernel"
+import (
+	"fmt"
+
+	"shira/internal/kernel"
+)
 
 // Weight is a matrix, out × in, row-major, as it lies in the checkpoint, in Data or, in bfloat16, in Half: products with
 // Half round activations to bfloat16 as well and sum in float32. At most one of Sparse, Dense and LowRank trains it.
@@ -51,6 +55,14 @@ func NewSparse(w *Weight, base []float32, rows, cols []int32, values []float32) 
 	w.Sparse = s
 	w.Sync()
 	return s
+}
+
+// takes returns an error where x has not w's inputs.
+func (w *Weight) takes(x *Var) error {
+	if w.In != x.rows {
+		return fmt.Errorf("%s takes %d features, not %d", w.Name, w.In, x.rows)
+	}
+	return nil
 }
 
 // Sync writes the trained values into what products read, after an optimizer step.

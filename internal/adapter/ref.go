@@ -42,6 +42,25 @@ func ParseRef(s string) (Ref, error) {
 	return Ref{Path: path, Weight: w}, nil
 }
 
+// ParseMixture reads adapters that are to be applied together, joined by commas: "pirate.st@0.5,formal.st". What exists as a
+// path is one adapter, even when it contains a comma.
+func ParseMixture(s string) ([]Ref, error) {
+	if one, err := ParseRef(s); err == nil {
+		if _, err := os.Lstat(one.Path); err == nil {
+			return []Ref{one}, nil
+		}
+	}
+	var refs []Ref
+	for part := range strings.SplitSeq(s, ",") {
+		ref, err := ParseRef(part)
+		if err != nil {
+			return nil, err
+		}
+		refs = append(refs, ref)
+	}
+	return refs, nil
+}
+
 // String returns the form that [ParseRef] reads, without a weight of 1.
 func (r Ref) String() string {
 	if r.Weight == 1 {

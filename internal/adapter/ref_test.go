@@ -3,6 +3,7 @@ package adapter
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"shira/internal/fault"
@@ -52,6 +53,27 @@ func TestParseRef(t *testing.T) {
 		"a.st@0.5\x1b": `weight "0.5\x1b" after the @`,
 	} {
 		_, err := ParseRef(text)
+		wantError(t, err, fault.Usage, want, "")
+	}
+}
+
+func TestParseMixture(t *testing.T) {
+	t.Chdir(t.TempDir())
+	must(t, os.WriteFile("a,b", nil, 0o600))
+	for text, want := range map[string][]Ref{
+		"a.st":           {{"a.st", 1}},
+		"a.st@0.5,b":     {{"a.st", 0.5}, {"b", 1}},
+		"a,b":            {{"a,b", 1}},
+		"a,b@2":          {{"a,b", 2}},
+		"a,b,c":          {{"a", 1}, {"b", 1}, {"c", 1}},
+		"a@1,a@-1,b@0.1": {{"a", 1}, {"a", -1}, {"b", 0.1}},
+	} {
+		if got, err := ParseMixture(text); err != nil || !slices.Equal(got, want) {
+			t.Errorf("ParseMixture(%q) = %v, %v, want %v", text, got, err, want)
+		}
+	}
+	for text, want := range map[string]string{"": "path is empty", "a,": "path is empty", "a@x,b": "is not a number"} {
+		_, err := ParseMixture(text)
 		wantError(t, err, fault.Usage, want, "")
 	}
 }

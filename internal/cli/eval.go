@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -22,6 +23,9 @@ type evalOptions struct {
 	computeDType  string
 	maxPerplexity float64
 	gated         bool // maxPerplexity was given
+	each          bool // adapters apart
+	rows          []string
+	mixtures      [][]adapter.Ref // of each
 	asJSON        bool
 }
 
@@ -31,24 +35,40 @@ var evalFromEnv = []string{"threads", "max-seq-length"}
 func newEvalCmd(a *app) *cobra.Command {
 	var o evalOptions
 	cmd := &cobra.Command{
-		Use:   "eval MODEL --data FILE [--adapter ADAPTER[@WEIGHT]]…",
+		Use:   "eval MODEL --data FILE [--adapter ADAPTER[@WEIGHT]]… [--each ADAPTER[@WEIGHT][,…]…]",
 		Short: "Score a model, with adapters, on a data file",
 		Long: `Score a model on a data file: the mean loss over counted tokens, in nats, and its
 exponential, the perplexity. Adapters are applied in memory at their weights; no
 file is changed. The result does not depend on threads or batch size.
 
+--each compares: it scores the model as it is, and then with each of the adapters
+that follow MODEL, or of mixtures joined by commas. The model is loaded once, and
+adapters are switched in memory; the digits are those of a command for each. The
+table has how the loss changes from the model's on the same examples, and the
+standard error of that, were these others of the same kind.
+
 --max-perplexity makes it a gate for scripts: a worse result is printed, and the
-exit code is 9.`,
-		Args: arguments(1, 1, "one MODEL"),
+exit code is 9. With --each it holds for every row but the model's own.`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if o.each {
+				return arguments(2, -1, "MODEL and adapters")(cmd, args)
+			}
+			err := arguments(1, 1, "one MODEL")(cmd, args)
+			if e, ok := errors.AsType[*fault.Error](err); ok && len(args) > 1 {
+				return e.WithHint("--adapter applies an adapter; --each compares those that follow MODEL")
+			}
+			return err
+		},
 		Example: `  shira eval base --data test.jsonl
   shira eval base --data test.jsonl --adapter out --adapter other.st@0.5 --json
+  shira eval base --data test.jsonl --each runs/* a.st@0.5 a.st,b.st
   shira eval base-fused --data test.jsonl --max-perplexity 12`,
 		Annotations: exits(fault.Malformed, fault.Incompatible, fault.Locked, fault.Unrecoverable, fault.Numerical, fault.Gate, fault.Interrupted, fault.Terminated),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := fromEnvironment(cmd.Flags(), evalFromEnv...); err != nil {
 				return err
 			}
-			o.Model = args[0]
+			o.Model, o.rows = args[0], args[1:]
 			o.gated = cmd.Flags().Changed("max-perplexity")
 			return runEval(cmd.Context(), a, o)
 		},
@@ -58,6 +78,7 @@ exit code is 9.`,
 	f.StringVarP(&o.Data, "data", "d", "", "`FILE` of examples, see \"shira help formats\"")
 	o.fileFlags.add(f)
 	f.StringArrayVarP(&o.adapters, "adapter", "a", nil, "`ADAPTER[@WEIGHT]` to apply; may be repeated")
+	f.BoolVar(&o.each, "each", false, "compare the adapters that follow MODEL: score it without and with each")
 	f.IntVar(&o.MaxSeqLength, "max-seq-length", 0, "cut examples to `N` tokens; 0: the model's number of positions")
 	f.IntVar(&o.Limit, "limit", 0, "score the first `N` examples only; 0: all")
 	f.Float64Var(&o.maxPerplexity, "max-perplexity", 0, "fail with exit code 9 when the perplexity is above `X`")
@@ -74,6 +95,8 @@ func (o *evalOptions) complete() error {
 	switch {
 	case o.Data == "":
 		return fault.New(fault.Usage, "", "want --data FILE")
+	case o.each && len(o.adapters) > 0:
+		return fault.New(fault.Usage, "", "--adapter and --each: with --each adapters follow MODEL, those of a mixture joined by commas")
 	case o.MaxSeqLength < 0 || o.MaxSeqLength == 1:
 		return fault.New(fault.Usage, "", "--max-seq-length: want at least 2, or 0, got %d", o.MaxSeqLength)
 	case o.Limit < 0 || o.batchSize < 0 || o.Threads < 0:
@@ -97,6 +120,13 @@ func (o *evalOptions) complete() error {
 	if o.File, err = o.file(o.Data); err != nil {
 		return err
 	}
+	for _, row := range o.rows {
+		refs, err := adapter.ParseMixture(row)
+		if err != nil {
+			return err
+		}
+		o.mixtures = append(o.mixtures, refs)
+	}
 	o.Adapters, err = parseRefs(o.adapters)
 	return err
 }
@@ -105,10 +135,13 @@ func runEval(ctx context.Context, a *app, o evalOptions) error {
 	if err := o.complete(); err != nil {
 		return err
 	}
-	if err := a.checkSwitched(o.Model, len(o.Adapters) > 0, o.ForceBase); err != nil {
+	if err := a.checkSwitched(o.Model, len(o.Adapters)+len(o.mixtures) > 0, o.ForceBase); err != nil {
 		return err
 	}
 	o.Notice = a.log.notice
+	if o.each {
+		return runEach(ctx, a, o)
+	}
 	r, err := eval.Perplexity(ctx, o.Options)
 	if err != nil {
 		return err
@@ -130,51 +163,72 @@ type adapterObject struct {
 	Weight float64 `json:"weight"`
 }
 
-// evalObject is the JSON of a result. Fields are only ever added.
-func evalObject(o evalOptions, r *eval.Result) any {
-	type perplexity struct {
+func adapterObjects(refs []adapter.Ref) []adapterObject {
+	list := []adapterObject{}
+	for _, ref := range refs {
+		list = append(list, adapterObject{ref.Path, ref.Weight})
+	}
+	return list
+}
+
+// resultsObject has the measurements by name. Fields are only ever added.
+type resultsObject struct {
+	Perplexity struct {
 		Loss       float64 `json:"loss"`
 		Perplexity float64 `json:"perplexity"`
 		Tokens     int64   `json:"tokens"`
-	}
-	type results struct {
-		Perplexity perplexity `json:"perplexity"`
-	}
-	adapters := []adapterObject{}
-	for _, ref := range o.Adapters {
-		adapters = append(adapters, adapterObject{ref.Path, ref.Weight})
-	}
+	} `json:"perplexity"`
+}
+
+func newResults(r *eval.Result) (o resultsObject) {
+	o.Perplexity.Loss, o.Perplexity.Perplexity, o.Perplexity.Tokens = r.Loss, r.Perplexity, r.Tokens
+	return o
+}
+
+// evalObject is the JSON of a result. Fields are only ever added.
+func evalObject(o evalOptions, r *eval.Result) any {
 	return struct {
 		Model           string          `json:"model"`
 		Adapters        []adapterObject `json:"adapters"`
 		Data            string          `json:"data"`
 		Rows            int             `json:"rows"`
 		Truncated       int             `json:"truncated"`
-		Results         results         `json:"results"`
+		Results         resultsObject   `json:"results"`
 		TokensPerSecond float64         `json:"tokens_per_second"`
 		PeakRSSBytes    int64           `json:"peak_rss_bytes"`
-	}{o.Model, adapters, o.Data, r.Rows, r.Truncated, results{perplexity{r.Loss, r.Perplexity, r.Tokens}}, r.TokensPerSecond, r.PeakRSSBytes}
+	}{o.Model, adapterObjects(o.Adapters), o.Data, r.Rows, r.Truncated, newResults(r), r.TokensPerSecond, r.PeakRSSBytes}
 }
 
 func (a *app) printEval(o evalOptions, r *eval.Result) {
-	names := make([]string, len(o.Adapters))
-	for i, ref := range o.Adapters {
-		names[i] = ref.String()
-	}
+	fields(a.stdout,
+		[2]string{"model", o.Model},
+		[2]string{"adapters", mixtureText(o.Adapters, ", ")},
+		[2]string{"data", o.Data},
+		[2]string{"examples", examplesOf(r)},
+		[2]string{"tokens", commas(r.Tokens)},
+		[2]string{"loss", exactLoss(r.Loss)},
+		[2]string{"perplexity", perplexity(r.Loss)},
+		[2]string{"speed", rate(r.TokensPerSecond) + " tokens/s"},
+		[2]string{"memory", memoryText(r.PeakRSSBytes)})
+}
+
+// examplesOf says how many examples were scored.
+func examplesOf(r *eval.Result) string {
 	rows := commas(int64(r.Rows))
 	if r.Truncated > 0 {
 		rows += fmt.Sprintf(", %s cut at the maximum length", commas(int64(r.Truncated)))
 	}
-	fields(a.stdout,
-		[2]string{"model", o.Model},
-		[2]string{"adapters", strings.Join(names, ", ")},
-		[2]string{"data", o.Data},
-		[2]string{"examples", rows},
-		[2]string{"tokens", commas(r.Tokens)},
-		[2]string{"loss", strconv.FormatFloat(r.Loss, 'f', 6, 64)},
-		[2]string{"perplexity", perplexity(r.Loss)},
-		[2]string{"speed", rate(r.TokensPerSecond) + " tokens/s"},
-		[2]string{"memory", memoryText(r.PeakRSSBytes)})
+	return rows
+}
+
+func exactLoss(loss float64) string { return strconv.FormatFloat(loss, 'f', 6, 64) }
+
+func mixtureText(refs []adapter.Ref, separator string) string {
+	names := make([]string, len(refs))
+	for i, ref := range refs {
+		names[i] = ref.String()
+	}
+	return strings.Join(names, separator)
 }
 
 // parseRefs reads adapters with their weights.

@@ -68,7 +68,11 @@ func FreezeGates(ctx context.Context, o Options) (*adapter.Adapter, []Opening, e
 	if !a.InputDependent() {
 		return nil, nil, fault.New(fault.Incompatible, a.Path, "has no gate that depends on the input: there is nothing to freeze")
 	}
-	if err := apply(m, o, []*adapter.Adapter{a}); err != nil {
+	s, err := newStates(m, o, [][]adapter.Ref{o.Adapters})
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := s.to(0); err != nil {
 		return nil, nil, err
 	}
 	scorer, err := NewScorer(m.Decoder)

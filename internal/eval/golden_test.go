@@ -53,7 +53,11 @@ func TestGoldenMethods(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer m.Close()
-			if err := applyAdapters(m, Options{Adapters: []adapter.Ref{{Path: filepath.Join(dir, "final"), Weight: 1}}}); err != nil {
+			s, err := newStates(m, Options{}, [][]adapter.Ref{{{Path: filepath.Join(dir, "final"), Weight: 1}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.to(0); err != nil {
 				t.Fatal(err)
 			}
 			got, want := logits(t, m, b), floats(t, ref, "final_logits")

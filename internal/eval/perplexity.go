@@ -12,7 +12,6 @@ import (
 	"shira/internal/fault"
 	"shira/internal/kernel"
 	"shira/internal/model"
-	"shira/internal/nn"
 	"shira/internal/procstat"
 )
 
@@ -31,6 +30,8 @@ type Options struct {
 	Threads      int  // 0 is all cores
 
 	Notice func(s string) // told what the user should know, one line; may be nil
+
+	compare bool // results have the loss of every example
 }
 
 // Result is a perplexity measurement.
@@ -42,26 +43,69 @@ type Result struct {
 	Truncated       int // rows cut at MaxSeqLength
 	TokensPerSecond float64
 	PeakRSSBytes    int64
+
+	examples []example // of a comparison
 }
 
 const defaultBatchTokens = 2048
 
 // Perplexity scores a data file with a model and any number of adapters at their weights.
 func Perplexity(ctx context.Context, o Options) (*Result, error) {
+	list, err := perplexities(ctx, o, [][]adapter.Ref{o.Adapters}, nil)
+	if err != nil {
+		return nil, err
+	}
+	return list[0], nil
+}
+
+// perplexities scores with one mixture of adapters after the other and tells of each, in order.
+func perplexities(ctx context.Context, o Options, mixtures [][]adapter.Ref, tell func(*Result)) ([]*Result, error) {
 	m, ds, err := open(ctx, &o)
 	if err != nil {
 		return nil, err
 	}
 	defer m.Close()
 	defer ds.Close()
-	if err := applyAdapters(m, o); err != nil {
-		return nil, err
-	}
-	scorer, err := NewScorer(m.Decoder)
+	s, err := newStates(m, o, mixtures)
 	if err != nil {
 		return nil, err
 	}
-	defer scorer.Close()
+	var list []*Result
+	var scorer *Scorer
+	defer func() {
+		if scorer != nil {
+			scorer.Close()
+		}
+	}()
+	for i := range mixtures {
+		if err := s.to(i); err != nil {
+			return nil, err
+		}
+		if scorer == nil || s.gated(i) || s.gated(i-1) { // what it reserves depends on what is beside the weights
+			if scorer != nil {
+				scorer.Close()
+			}
+			if scorer, err = NewScorer(m.Decoder); err != nil {
+				return nil, err
+			}
+		}
+		r, err := perplexity(ctx, scorer, ds, o)
+		if err != nil {
+			return nil, err
+		}
+		if list = append(list, r); tell != nil {
+			tell(r)
+		}
+	}
+	return list, nil
+}
+
+// perplexity scores with the model as it is.
+func perplexity(ctx context.Context, scorer *Scorer, ds *data.Dataset, o Options) (*Result, error) {
+	r := &Result{Rows: ds.Stats.Rows, Truncated: ds.Stats.Truncated}
+	if o.compare {
+		scorer.Example = func(nll float64, tokens int) { r.examples = append(r.examples, example{nll, tokens}) }
+	}
 	start := time.Now()
 	score, err := scorer.Score(ctx, ds, o.BatchTokens)
 	if err != nil {
@@ -70,10 +114,9 @@ func Perplexity(ctx context.Context, o Options) (*Result, error) {
 	if math.IsNaN(score.Loss) || math.IsInf(score.Loss, 0) {
 		return nil, fault.New(fault.Numerical, o.Model, "the loss on %s is %v", o.Data, score.Loss)
 	}
-	return &Result{
-		Loss: score.Loss, Perplexity: math.Exp(score.Loss), Tokens: score.Tokens, Rows: ds.Stats.Rows, Truncated: ds.Stats.Truncated,
-		TokensPerSecond: float64(score.Read) / time.Since(start).Seconds(), PeakRSSBytes: procstat.PeakRSS(),
-	}, nil
+	r.Loss, r.Perplexity, r.Tokens = score.Loss, math.Exp(score.Loss), score.Tokens
+	r.TokensPerSecond, r.PeakRSSBytes = float64(score.Read)/time.Since(start).Seconds(), procstat.PeakRSS()
+	return r, nil
 }
 
 // open loads the model and the data that o names, and gives o's sizes their values.
@@ -124,75 +167,4 @@ func loadData(ctx context.Context, m *model.Model, o Options) (*data.Dataset, er
 	file := o.File
 	file.Path = o.Data
 	return data.Load(ctx, data.Options{Files: []data.File{file}, Tokenizer: tok, Template: template, VocabSize: m.VocabSize, MaxLength: o.MaxSeqLength, OmitEOS: true, Limit: o.Limit})
-}
-
-// applyAdapters loads o's adapters and makes them a part of the model.
-func applyAdapters(m *model.Model, o Options) error {
-	var adapters []*adapter.Adapter
-	for _, ref := range o.Adapters {
-		a, err := adapter.Load(ref.Path)
-		if err != nil {
-			return err
-		}
-		adapters = append(adapters, a)
-	}
-	if len(adapters) == 0 {
-		return nil
-	}
-	return apply(m, o, adapters)
-}
-
-// apply adds the deltas of all adapters, at o's weights, to the model's weights, each of which is rounded once, if at all. Those
-// that depend on the input are computed beside the weights.
-func apply(m *model.Model, o Options, adapters []*adapter.Adapter) error {
-	type term struct {
-		adapter.Delta
-		weight float32
-	}
-	for _, a := range adapters {
-		if notice := a.Notice(); notice != "" && o.Notice != nil {
-			o.Notice(notice)
-		}
-	}
-	if err := adapter.CheckAllBeside(m.Checkpoint, adapters, o.ForceBase); err != nil {
-		return err
-	}
-	weights := map[string]*nn.Weight{}
-	for _, w := range m.Weights() {
-		weights[w.Name] = w
-	}
-	terms, beside := map[*nn.Weight][]term{}, map[*nn.Weight][]*nn.LowRank{}
-	for i, a := range adapters {
-		ref := o.Adapters[i]
-		for _, d := range a.Deltas {
-			w := weights[d.Module()]
-			if w == nil {
-				return fault.New(fault.Incompatible, ref.Path, "%s is not a weight of the model's layers", fault.Quote(d.Module()))
-			}
-			if f, ok := d.(*adapter.FouRA); ok && f.InputDependent() {
-				beside[w] = append(beside[w], Beside(f, float32(ref.Weight)))
-				continue
-			}
-			terms[w] = append(terms[w], term{d, float32(ref.Weight)})
-		}
-	}
-	var sum []float32
-	for w, ts := range terms {
-		base, err := m.Values(w)
-		if err != nil {
-			return err
-		}
-		sum = append(sum[:0], base...)
-		for _, t := range ts {
-			adapter.AddTo(sum, base, t.Delta, t.weight)
-		}
-		m.Set(w, sum)
-	}
-	for w, changes := range beside {
-		for _, l := range changes {
-			w.Add(l)
-		}
-	}
-	m.Release()
-	return nil
 }

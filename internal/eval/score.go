@@ -15,7 +15,12 @@ type Decoder interface {
 
 // Scorer computes a decoder's loss without gradients. It reads the decoder's weights in place, so that it may be used
 // between the steps of a training run.
-type Scorer struct{ machine *nn.Machine }
+type Scorer struct {
+	// Example is told of every example, in the order of the file: its loss summed over its counted tokens. It may be nil.
+	Example func(nll float64, tokens int)
+
+	machine *nn.Machine
+}
 
 // NewScorer compiles d for scoring.
 func NewScorer(d Decoder) (*Scorer, error) {
@@ -28,7 +33,7 @@ func NewScorer(d Decoder) (*Scorer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Scorer{m}, nil
+	return &Scorer{machine: m}, nil
 }
 
 // Score is a mean over counted tokens.
@@ -54,11 +59,30 @@ func (s *Scorer) Score(ctx context.Context, ds *data.Dataset, tokens int) (Score
 		for _, l := range r.NLL {
 			sum += float64(l)
 		}
+		if s.Example != nil {
+			s.examples(b, r.NLL)
+		}
 		score.Tokens += int64(r.Tokens)
 		score.Read += int64(len(b.IDs))
 	}
 	score.Loss = sum / float64(max(1, score.Tokens))
 	return score, nil
+}
+
+// examples tells of the examples of a batch, whose counted tokens have the losses nll.
+func (s *Scorer) examples(b data.Batch, nll []float32) {
+	at := 0
+	for _, length := range b.Lengths {
+		sum, tokens := 0.0, 0
+		for _, target := range b.Targets[at : at+length] {
+			if target != data.Ignore {
+				sum += float64(nll[tokens])
+				tokens++
+			}
+		}
+		s.Example(sum, tokens)
+		at, nll = at+length, nll[tokens:]
+	}
 }
 
 // Close frees the scorer.

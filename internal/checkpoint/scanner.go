@@ -185,20 +185,8 @@ func (s *scanner) hex4() (rune, bool) {
 	if len(s.b)-s.pos < 6 || s.b[s.pos] != '\\' || s.b[s.pos+1] != 'u' {
 		return 0, false
 	}
-	var r rune
-	for _, c := range s.b[s.pos+2 : s.pos+6] {
-		switch {
-		case c >= '0' && c <= '9':
-			r = r<<4 | rune(c-'0')
-		case c >= 'a' && c <= 'f':
-			r = r<<4 | rune(c-'a'+10)
-		case c >= 'A' && c <= 'F':
-			r = r<<4 | rune(c-'A'+10)
-		default:
-			return 0, false
-		}
-	}
-	return r, true
+	r, err := strconv.ParseUint(string(s.b[s.pos+2:s.pos+6]), 16, 16)
+	return rune(r), err == nil
 }
 
 // natural reads an integer from 0 to 2^63−1, in digits only: no sign, fraction, exponent or leading zero.

@@ -68,7 +68,8 @@ func Withdraw(path string) (restore func() error, drop func(), err error) {
 
 // dropOld removes what was withdrawn from path.
 func dropOld(path string) {
-	for _, name := range marked(path, oldMark) {
+	dir, base := filepath.Split(filepath.Clean(path))
+	for _, name := range marked(filepath.Clean(dir), oldMark, func(name string) bool { return name == base }) {
 		_ = os.Remove(name)
 	}
 }

@@ -39,13 +39,19 @@ func hold(f *os.File, name string) bool {
 	return isAt(f, func() (fs.FileInfo, error) { return os.Lstat(name) })
 }
 
-// sweep removes what processes that are gone left beside path under temporary names. What cannot be removed stays, as it does no
-// harm but for its size.
+// sweep removes what processes that are gone left beside path under temporary names.
 func sweep(path string) {
-	names := marked(path, tempMark)
+	dir, base := filepath.Split(filepath.Clean(path))
+	Sweep(filepath.Clean(dir), func(name string) bool { return name == base })
+}
+
+// Sweep removes what processes that are gone left in dir under temporary names, of the files and directories that of says. What
+// cannot be removed stays, as it does no harm but for its size.
+func Sweep(dir string, of func(name string) bool) {
+	names := marked(dir, tempMark, of)
 	// A directory under such a name may be what another one replaced a moment before the process ended or the power failed: first
 	// that exchange must be durable.
-	if len(names) == 0 || syncDir(filepath.Dir(names[0])) != nil {
+	if len(names) == 0 || syncDir(dir) != nil {
 		return
 	}
 	for _, name := range names {
@@ -53,18 +59,20 @@ func sweep(path string) {
 	}
 }
 
-// marked returns the files and directories beside path whose names uniqueName made with mark.
-func marked(path, mark string) []string {
-	path = filepath.Clean(path)
-	entries, err := os.ReadDir(filepath.Dir(path))
+// marked returns the files and directories in dir whose names uniqueName made with mark, of those that of says.
+func marked(dir, mark string, of func(name string) bool) []string {
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil
 	}
 	var names []string
 	for _, e := range entries {
-		digits, ok := strings.CutPrefix(e.Name(), filepath.Base(path)+mark)
-		if ok && len(digits) == 16 && strings.Trim(digits, "0123456789abcdef") == "" && (e.IsDir() || e.Type().IsRegular()) {
-			names = append(names, filepath.Join(filepath.Dir(path), e.Name()))
+		name, digits := e.Name(), ""
+		if at := len(name) - 16 - len(mark); at > 0 && name[at:at+len(mark)] == mark {
+			name, digits = name[:at], name[at+len(mark):]
+		}
+		if digits != "" && strings.Trim(digits, "0123456789abcdef") == "" && of(name) && (e.IsDir() || e.Type().IsRegular()) {
+			names = append(names, filepath.Join(dir, e.Name()))
 		}
 	}
 	return names

@@ -139,9 +139,14 @@ func hotLate(f fsx.FS) fsx.FS {
 }
 
 // recordEarly removes the record of the old state before the commit.
-func recordEarly(f fsx.FS) fsx.FS {
+func recordEarly(f fsx.FS) fsx.FS { return dropRecord(f, "applied-") }
+
+// recordFirst removes it as soon as the journal is hot, which needs it where a block is whole.
+func recordFirst(f fsx.FS) fsx.FS { return dropRecord(f, ".hot") }
+
+func dropRecord(f fsx.FS, before string) fsx.FS {
 	return &bent{FS: f, do: func(b *bent, op, name string, next func() error) error {
-		if op == "rename" && strings.Contains(name, "applied-") {
+		if op == "rename" && strings.Contains(name, before) {
 			for n := range 10 {
 				if old := fmt.Sprintf(".shira/applied-%d", n); old != name {
 					_ = b.FS.Remove(old)
@@ -194,6 +199,10 @@ var mutants = []mutant{
 		return op == "syncdir" && strings.HasPrefix(last, "rename .shira/applied-")
 	})},
 	{name: "the old record goes before the commit", switching: recordEarly},
+	{name: "the old record goes before the weights are written", switching: recordFirst},
+	{name: "a journal in the making is left", mend: without(func(op, name, _ string) bool {
+		return op == "remove" && strings.HasSuffix(name, ".tmp")
+	})},
 	{name: "the last record goes before others are gone for good", switching: without(func(op, _, last string) bool {
 		return op == "syncdir" && strings.HasPrefix(last, "remove .shira/applied-")
 	})},

@@ -41,9 +41,10 @@ func failing(n int) func(op, name string) error {
 }
 
 // explore switches from one state to another with a crash at every stride-th operation, and every loss.
-func (e *explorer) explore(seed uint64, stride int) {
+func (e *explorer) explore(seed uint64, stride, workers int) {
 	rng := rand.New(rand.NewPCG(seed, 2))
 	w := newToy(rng)
+	w.workers = workers
 	from, to := rng.IntN(len(w.changes)), rng.IntN(len(w.changes))
 	start := w.disk()
 	if from > 0 {
@@ -85,7 +86,7 @@ func (e *explorer) after(w *toy, f *crashfs.FS, loss crashfs.Loss, rng *rand.Ran
 				f.Fail = failing(1 + rng.IntN(2))
 			}
 		}
-		err = repair(e.bend(f, e.mend))
+		err = w.repair(e.bend(f, e.mend))
 		if err == nil {
 			break
 		}
@@ -101,10 +102,10 @@ func (e *explorer) after(w *toy, f *crashfs.FS, loss crashfs.Loss, rng *rand.Ran
 	}
 	f.Die, f.Fail = 0, nil
 	f = f.Crash(crashfs.Losses[1+rng.IntN(3)], rng) // and the power fails after the recovery
-	if n, err := toyStore(f).scan(); err != nil || len(n.hot) > 0 {
+	if n, err := w.store(f).scan(); err != nil || len(n.hot) > 0 {
 		return "what was recovered must be recovered again"
 	}
-	if err := repair(e.bend(f, e.mend)); err != nil {
+	if err := w.repair(e.bend(f, e.mend)); err != nil {
 		return "the second recovery fails: " + err.Error()
 	}
 	later, msg := e.check(w, f, from, to, done)
@@ -155,7 +156,7 @@ func TestCrashes(t *testing.T) {
 		seeds = 10
 	}
 	for seed := range seeds {
-		e.explore(seed, 3)
+		e.explore(seed, 3, []int{1, 3}[seed%2]) // the order of what several write is another each time
 	}
 	t.Logf("%d crashes", e.states)
 	for msg, n := range e.wrong {
@@ -172,7 +173,7 @@ func TestMutants(t *testing.T) {
 		t.Run(strings.ReplaceAll(m.name, " ", "-"), func(t *testing.T) {
 			e := &explorer{mutant: m, wrong: map[string]int{}}
 			for seed := uint64(0); seed < 200 && e.violations() == 0; seed++ {
-				e.explore(seed, 2)
+				e.explore(seed, 2, 1)
 			}
 			if e.violations() == 0 {
 				t.Errorf("%s: %d crashes, and nothing is lost", m.name, e.states)
@@ -220,7 +221,7 @@ func TestFailedWhileCanceled(t *testing.T) {
 	if fault.KindOf(err) != fault.Environment || syncs != 1 {
 		t.Errorf("%v after %d syncs", err, syncs)
 	}
-	if n, err := toyStore(f).scan(); err != nil || len(n.hot) != 1 {
+	if n, err := w.store(f).scan(); err != nil || len(n.hot) != 1 {
 		t.Errorf("journals %+v, %v; want a hot one", n, err)
 	}
 }

@@ -24,13 +24,13 @@ import (
 //	SHA-256 of all of it         32 bytes
 const (
 	journalMagic   = "shiraund"
-	journalVersion = 2         // version 1 had no kindWhole
-	journalPart    = 1 << 20   // bytes that are written at a time
-	maxHeader      = 256 << 20 // the longest header, in bytes; that of a model of 100,000 tensors takes 15 MB
-	journalEnds    = 64 << 10  // bytes that the header without its tensors, and the end, surely do not exceed
-	segmentHead    = 32        // bytes of a segment before its payload
-	maxBlock       = 1 << 24   // elements of a block
-	maxCols        = 1 << 30   // elements of a row
+	journalVersion = 2                              // version 1 had no kindWhole
+	journalPart    = 1 << 20                        // bytes that are written at a time
+	maxHeader      = 256 << 20                      // the longest header, in bytes; that of a model of 100,000 tensors takes 15 MB
+	segmentHead    = 32                             // bytes of a segment before its payload
+	journalEnds    = 16 + segmentHead + sha256.Size // bytes before the header and after the segments
+	maxBlock       = 1 << 24                        // elements of a block
+	maxCols        = 1 << 30                        // elements of a row
 )
 
 // Kinds of segments.
@@ -189,9 +189,9 @@ type journalWriter struct {
 
 func newJournalWriter(f fsx.File, h *header) (*journalWriter, error) {
 	w := &journalWriter{w: bufio.NewWriterSize(&steadyWriter{f: f}, journalPart), sum: sha256.New()}
-	b, err := json.Marshal(h)
+	b, err := h.encode()
 	if err != nil {
-		return nil, fault.Wrap(fault.Internal, "", err, "encode the journal")
+		return nil, err
 	}
 	// What the reader refuses must never become hot. A name that is no UTF-8 does not come back as it was.
 	if len(b) > maxHeader || new(header).decode("", b) != nil {
@@ -202,6 +202,15 @@ func newJournalWriter(f fsx.File, h *header) (*journalWriter, error) {
 	head = binary.LittleEndian.AppendUint32(head, crc32.Checksum(b, castagnoli))
 	w.write(append(head, b...))
 	return w, nil
+}
+
+// encode returns the header's form in a file.
+func (h *header) encode() ([]byte, error) {
+	b, err := json.Marshal(h)
+	if err != nil {
+		return nil, fault.Wrap(fault.Internal, "", err, "encode the journal")
+	}
+	return b, nil
 }
 
 // steadyWriter writes a file from its beginning, and has the system bring it to the disk meanwhile, so that a sync in the end

@@ -124,7 +124,7 @@ func TestOlderHotJournal(t *testing.T) {
 			continue
 		}
 		f.Put(hot, as1(f.Get(hot)))
-		if err := repair(f); err != nil {
+		if err := w.repair(f); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := w.holds(f); err != nil || got != 0 {

@@ -94,13 +94,17 @@ func Switch(ctx context.Context, o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	report.Base, report.Applied, report.Previous, report.Room = tx.base, tx.applied, w.applied(), tx.most()
+	report.Base, report.Applied, report.Previous = tx.base, tx.applied, w.applied()
+	h := tx.header(s.block)
+	if report.Room, err = tx.most(h); err != nil {
+		return nil, err
+	}
 	if !same(report.Applied, report.Previous) {
 		work, err := s.run(ctx, tx)
 		if err != nil {
 			return nil, canceled(ctx, err)
 		}
-		report.Work, report.Changed, report.Tensors = *work, true, len(tx.header(s.block).Tensors)
+		report.Work, report.Changed, report.Tensors = *work, true, len(h.Tensors)
 	}
 	report.Seconds = time.Since(start).Seconds()
 	return report, nil
@@ -289,8 +293,8 @@ func (w *opened) transaction(o Options, adapters []*adapter.Adapter) (*transacti
 	return tx, nil
 }
 
-// room returns how many bytes of a journal a delta's entries take at most: heads of segments, their gaps, what they are, where
-// they may have been changed already what they are in the base, and the tensor's part of the header.
+// room returns how many bytes of a journal a delta's entries take at most: heads of segments, their gaps, what they are, and
+// where they may have been changed already what they are in the base.
 func room(d adapter.Delta, t *tensor, changed bool, block int) int64 {
 	copies := int64(1)
 	if changed {
@@ -304,7 +308,7 @@ func room(d adapter.Delta, t *tensor, changed bool, block int) int64 {
 			gap = 3
 		}
 	}
-	return n*(copies*int64(t.size)+gap) + blocks*segmentHead + 6*int64(len(t.Name)) + 256
+	return n*(copies*int64(t.size)+gap) + blocks*segmentHead
 }
 
 // canonicalOrder returns the adapters' indices in an order that does not depend on how they were given, that of package fuse,
@@ -337,10 +341,14 @@ func (s *store) plan(o Options, adapters []*adapter.Adapter) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Report{Model: o.Model, DryRun: o.DryRun, Base: tx.base, Applied: tx.applied, Previous: w.applied(), Room: tx.most()}
+	r := &Report{Model: o.Model, DryRun: o.DryRun, Base: tx.base, Applied: tx.applied, Previous: w.applied()}
+	h := tx.header(s.block)
+	if r.Room, err = tx.most(h); err != nil {
+		return nil, err
+	}
 	if r.Changed = !same(r.Applied, r.Previous); r.Changed {
-		r.Tensors = len(tx.header(s.block).Tensors)
+		r.Tensors = len(h.Tensors)
 	}
 	r.Seconds = time.Since(start).Seconds()
-	return r, s.checkRoom(tx)
+	return r, s.checkRoom(r.Room)
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-
 	"slices"
 	"sync"
 	"time"
@@ -52,7 +51,10 @@ func (s *store) run(ctx context.Context, tx *transaction) (*Work, error) {
 	h := tx.header(s.block)
 	work := &Work{}
 	start := time.Now()
-	err := s.checkRoom(tx)
+	most, err := tx.most(h)
+	if err == nil {
+		err = s.checkRoom(most)
+	}
 	if err == nil {
 		err = s.write(ctx, tx, h, work)
 	}
@@ -135,20 +137,21 @@ func (t tensor) compare(u tensor) int {
 	return cmp.Or(cmp.Compare(t.File, u.File), cmp.Compare(t.Offset, u.Offset))
 }
 
-// most returns how many bytes the journal takes at most. It has the entries of the old state's lists too, which now differ
-// from the base: both are written. Of its runs only what they are before is.
-func (tx *transaction) most() int64 {
-	n := tx.room + journalEnds
+// most returns how many bytes the journal with that header takes at most. It has the entries of the old state's lists too,
+// which now differ from the base: both are written. Of its runs only what they are before is.
+func (tx *transaction) most(h *header) (int64, error) {
+	b, err := h.encode()
+	n := int64(len(b)) + journalEnds + tx.room
 	if tx.old != nil {
 		n += tx.old.size + tx.old.same
 	}
-	return n
+	return n, err
 }
 
-// checkRoom fails when the disk has no room for the journal. Where that cannot be asked, the writing will tell.
-func (s *store) checkRoom(tx *transaction) error {
-	if free, err := s.fs.Free(); err == nil && free < uint64(tx.most()) {
-		return fault.New(fault.Environment, s.fs.Path(s.dir), "the journal may need %d bytes, but the disk has only %d free", tx.most(), free)
+// checkRoom fails when the disk has no room for most bytes. Where that cannot be asked, the writing will tell.
+func (s *store) checkRoom(most int64) error {
+	if free, err := s.fs.Free(); err == nil && free < uint64(most) {
+		return fault.New(fault.Environment, s.fs.Path(s.dir), "the journal may need %d bytes, but the disk has only %d free", most, free)
 	}
 	return nil
 }
@@ -225,67 +228,70 @@ func (s *store) writeTo(ctx context.Context, f fsx.File, tx *transaction, h *hea
 // newValues returns a function that says what the entries of a segment of the new journal become.
 func (tx *transaction) newValues(j *journal) valuesFunc {
 	var list []uint32
-	var base, live, dst []byte
+	var memory, base, live, dst []byte
 	var was segment
 	return func(s *segment) ([]byte, error) {
 		t := &j.Tensors[s.tensor]
-		if s.run && !s.live {
-			return s.base, nil
-		}
 		var err error
-		if s.run {
+		switch {
+		case s.run && !s.live:
+			return s.base, nil
+		case s.run:
 			dst, err = tx.change.values(t, s.first, nil, true, s.base, dst[:0])
 			return dst, err
-		}
-		if s.whole {
+		case s.whole:
 			if err = tx.baseOf(&was, j, s); err != nil {
 				return nil, err
 			}
-			dst = append(dst[:0], was.base...)
-			if s.n == 0 {
-				return dst, nil
-			}
-			list = list[:0]
-			for _, key := range s.keys {
-				list = append(list, key>>1)
-			}
-			if live, err = tx.change.values(t, s.first, list, false, s.base, live); err != nil {
+		}
+		list, base, memory = s.liveEntries(t.size, list[:0], memory)
+		if len(list) > 0 {
+			if live, err = tx.change.values(t, s.first, list, false, base, live); err != nil {
 				return nil, err
 			}
-			scatter(dst, s.keys, 0, t.size, live)
-			return dst, nil
 		}
-		list, base = list[:0], base[:0]
-		for _, key := range s.keys {
-			if key&1 != 0 {
-				list = append(list, key>>1)
-			}
-		}
-		if len(list) == s.n { // as at the first switch from the base
-			live, err = tx.change.values(t, s.first, list, false, s.base, live)
-			return live, err
-		}
-		for k, key := range s.keys {
-			if key&1 != 0 {
-				base = append(base, s.base[k*t.size:(k+1)*t.size]...)
-			}
-		}
-		if len(list) == 0 {
+		switch {
+		case s.whole:
+			dst = append(dst[:0], was.base...)
+			scatter(dst, s.keys, 0, t.size, live[:len(list)*t.size])
+		case len(list) == 0:
 			return s.base, nil
-		}
-		if live, err = tx.change.values(t, s.first, list, false, base, live); err != nil {
-			return nil, err
-		}
-		dst = append(dst[:0], s.base...)
-		n := 0
-		for k, key := range s.keys {
-			if key&1 != 0 {
-				copy(dst[k*t.size:(k+1)*t.size], live[n*t.size:])
-				n++
+		case len(list) == s.n: // as at the first switch from the base
+			return live, nil
+		default:
+			dst = append(dst[:0], s.base...)
+			n := 0
+			for k, key := range s.keys {
+				if key&1 != 0 {
+					copy(dst[k*t.size:(k+1)*t.size], live[n*t.size:])
+					n++
+				}
 			}
 		}
 		return dst, nil
 	}
+}
+
+// liveEntries appends the live entries of a list, counted from first, and returns what they are in the base: base itself where
+// all are live, else a copy in memory, which it returns for the next time.
+func (s *segment) liveEntries(size int, list []uint32, memory []byte) (live []uint32, base, again []byte) {
+	all := true
+	for k, key := range s.keys {
+		if key&1 == 0 {
+			if all {
+				all, memory = false, append(memory[:0], s.base[:k*size]...)
+			}
+			continue
+		}
+		list = append(list, key>>1)
+		if !all {
+			memory = append(memory, s.base[k*size:(k+1)*size]...)
+		}
+	}
+	if all {
+		return list, s.base, memory
+	}
+	return list, memory, memory
 }
 
 // baseOf reads what all of the block of s is in the base, from the record of the old state, which had all of it changed.

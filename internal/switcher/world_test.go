@@ -18,6 +18,7 @@ type toy struct {
 	tensors []tensor
 	base    map[string][]byte // by file
 	changes []*toyChange      // [0] is none
+	workers int               // of a store
 }
 
 // toyChange makes each of its entries the base's, with some bits turned over.
@@ -31,7 +32,7 @@ type toyChange struct {
 const toyBlock = 6
 
 func newToy(rng *rand.Rand) *toy {
-	w := &toy{base: map[string][]byte{}, tensors: []tensor{
+	w := &toy{base: map[string][]byte{}, workers: 1, tensors: []tensor{
 		{Name: "a", File: 0, DType: "BF16", Offset: 16, Rows: 5, Cols: 3},
 		{Name: "b", File: 0, DType: "F32", Offset: 46, Rows: 2, Cols: 4},
 		{Name: "c", File: 1, DType: "F16", Offset: 16, Rows: 3, Cols: 7},
@@ -130,15 +131,15 @@ func (w *toy) disk() *crashfs.FS {
 	return f
 }
 
-func toyStore(f fsx.FS) *store {
-	return &store{model: "toy", fs: f, dir: ".shira", block: toyBlock, workers: 1}
+func (w *toy) store(f fsx.FS) *store {
+	return &store{model: "toy", fs: f, dir: ".shira", block: toyBlock, workers: w.workers}
 }
 
 // to switches to change i, after a recovery where one is due.
 func (w *toy) to(f fsx.FS, i int) error { return w.switchTo(context.Background(), f, i) }
 
 func (w *toy) switchTo(ctx context.Context, f fsx.FS, i int) error {
-	s := toyStore(f)
+	s := w.store(f)
 	lock, err := s.lock()
 	if err != nil {
 		return err
@@ -177,8 +178,8 @@ func (w *toy) switchTo(ctx context.Context, f fsx.FS, i int) error {
 }
 
 // repair recovers, as the next command does.
-func repair(f fsx.FS) error {
-	s := toyStore(f)
+func (w *toy) repair(f fsx.FS) error {
+	s := w.store(f)
 	lock, err := s.lock()
 	if err != nil {
 		return err
@@ -190,7 +191,7 @@ func repair(f fsx.FS) error {
 
 // holds returns the change that the file system's records say is applied, and an error where the weights are not as they say.
 func (w *toy) holds(f *crashfs.FS) (int, error) {
-	s := toyStore(f)
+	s := w.store(f)
 	n, err := s.scan()
 	if err != nil {
 		return 0, err

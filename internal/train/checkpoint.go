@@ -255,17 +255,9 @@ func (o *output) rotate(limit, last, best int) error {
 
 // sweep removes what a process that was killed left unfinished in the directory, and with all its checkpoints too.
 func (o *output) sweep(all bool) error {
-	entries, err := os.ReadDir(o.dir)
-	if err != nil {
-		return fsx.Wrap(err, o.dir, "read")
-	}
-	for _, e := range entries {
-		if name, _, ok := strings.Cut(e.Name(), ".tmp-"); ok && (strings.HasPrefix(name, checkpointPrefix) || slices.Contains(writtenFiles, name)) {
-			if err := os.RemoveAll(filepath.Join(o.dir, e.Name())); err != nil {
-				return fsx.Wrap(err, o.dir, "remove "+e.Name())
-			}
-		}
-	}
+	fsx.Sweep(o.dir, func(name string) bool {
+		return strings.HasPrefix(name, checkpointPrefix) || slices.Contains(writtenFiles, name)
+	})
 	if !all {
 		return nil
 	}

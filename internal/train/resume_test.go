@@ -310,7 +310,7 @@ func TestCheckpointsStay(t *testing.T) {
 		t.Errorf("a new run: %v", err)
 	}
 	// What a killed process leaves unfinished goes.
-	unfinished := filepath.Join(cfg.OutputDir, "checkpoint-2.tmp-abc")
+	unfinished := filepath.Join(cfg.OutputDir, "checkpoint-2.tmp-0123456789abcdef")
 	if err := os.Mkdir(unfinished, 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 
 	"shira/internal/fault"
@@ -32,8 +33,9 @@ const (
 // Losses are all of them.
 var Losses = []Loss{Nothing, All, Some, Any}
 
-// FS is a file system. It may be used from one goroutine.
+// FS is a file system. Files may be read and written from several goroutines; its fields are for one.
 type FS struct {
+	mu        sync.Mutex
 	now, disk map[string]*inode // by name, as programs see it and as it would be after a power failure
 	pending   []change          // of names, not synced
 	locks     map[string]bool
@@ -182,6 +184,8 @@ func (f *FS) Path(name string) string { return name }
 
 // Open opens a file.
 func (f *FS) Open(name string, _ bool) (fsx.File, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.dead() {
 		return nil, errDead
 	}
@@ -194,6 +198,8 @@ func (f *FS) Open(name string, _ bool) (fsx.File, error) {
 
 // Create makes a file.
 func (f *FS) Create(name string) (fsx.File, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if err := f.op("create", name); err != nil {
 		return nil, err
 	}
@@ -212,6 +218,8 @@ func (f *FS) rename(c change) {
 
 // Mkdir makes a directory.
 func (f *FS) Mkdir(name string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if err := f.op("mkdir", name); err != nil {
 		return err
 	}
@@ -221,6 +229,8 @@ func (f *FS) Mkdir(name string) error {
 
 // Rename renames a file.
 func (f *FS) Rename(from, to string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if err := f.op("rename", from); err != nil {
 		return err
 	}
@@ -234,6 +244,8 @@ func (f *FS) Rename(from, to string) error {
 
 // Remove removes a file.
 func (f *FS) Remove(name string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if err := f.op("remove", name); err != nil {
 		return err
 	}
@@ -246,6 +258,8 @@ func (f *FS) Remove(name string) error {
 
 // SyncDir makes the changes of names in a directory durable.
 func (f *FS) SyncDir(name string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if err := f.op("syncdir", name); err != nil {
 		return err
 	}
@@ -263,6 +277,8 @@ func (f *FS) SyncDir(name string) error {
 
 // List lists a directory.
 func (f *FS) List(name string) ([]string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.dead() {
 		return nil, errDead
 	}
@@ -280,6 +296,8 @@ func (f *FS) List(name string) ([]string, error) {
 
 // Lock takes a lock.
 func (f *FS) Lock(name string) (io.Closer, bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.dead() {
 		return nil, false, errDead
 	}
@@ -291,7 +309,11 @@ func (f *FS) Lock(name string) (io.Closer, bool, error) {
 }
 
 // Locked says whether a lock is taken.
-func (f *FS) Locked(name string) (bool, error) { return f.locks[name], nil }
+func (f *FS) Locked(name string) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.locks[name], nil
+}
 
 type unlock struct {
 	fs   *FS
@@ -299,12 +321,16 @@ type unlock struct {
 }
 
 func (u unlock) Close() error {
+	u.fs.mu.Lock()
+	defer u.fs.mu.Unlock()
 	delete(u.fs.locks, u.name)
 	return nil
 }
 
 // Free returns FreeOf.
 func (f *FS) Free() (uint64, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.FreeOf == 0 {
 		return 1 << 60, nil
 	}
@@ -319,6 +345,8 @@ type file struct {
 }
 
 func (h *file) ReadAt(p []byte, off int64) (int, error) {
+	h.fs.mu.Lock()
+	defer h.fs.mu.Unlock()
 	if h.fs.dead() {
 		return 0, errDead
 	}
@@ -327,6 +355,8 @@ func (h *file) ReadAt(p []byte, off int64) (int, error) {
 
 // WriteAt writes sector by sector: a crash can come between any two.
 func (h *file) WriteAt(p []byte, off int64) (int, error) {
+	h.fs.mu.Lock()
+	defer h.fs.mu.Unlock()
 	for n := 0; n < len(p); {
 		if err := h.fs.op("write", h.name); err != nil {
 			return n, err
@@ -344,16 +374,24 @@ func (h *file) WriteAt(p []byte, off int64) (int, error) {
 func (h *file) Close() error { return nil }
 
 func (h *file) Stat() (fsx.Stat, error) {
+	h.fs.mu.Lock()
+	defer h.fs.mu.Unlock()
 	if h.fs.dead() {
 		return fsx.Stat{}, errDead
 	}
 	return fsx.Stat{Size: int64(len(h.ino.now)), Links: 1}, nil
 }
 
-func (h *file) Exclude() bool { return !h.fs.locks[h.name] }
+func (h *file) Exclude() bool {
+	h.fs.mu.Lock()
+	defer h.fs.mu.Unlock()
+	return !h.fs.locks[h.name]
+}
 
 // Datasync makes the content durable. When Fail makes it fail, the system drops what it could not write, and still shows it.
 func (h *file) Datasync() error {
+	h.fs.mu.Lock()
+	defer h.fs.mu.Unlock()
 	if err := h.fs.op("datasync", h.name); err != nil {
 		if err != error(errDead) {
 			h.ino.pending = nil

@@ -38,11 +38,7 @@ func MatMul(w []float32, trans bool, x, y Tensor, acc bool) {
 		return
 	}
 	if partsPay(y.Rows, x.Rows) {
-		g := newPartGrid(y.Rows, x.Rows, y.N())
-		Parallel(g.tasks(), func(i int) {
-			r0, r1, b0, b1 := g.task(i)
-			partTask(a, x, y, r0, r1, b0, b1, acc)
-		})
+		matMulParts(a, x, y, acc)
 		return
 	}
 	g := newGrid(y.Rows, x.Rows, y.N(), 8*Threads())
@@ -54,17 +50,23 @@ func MatMul(w []float32, trans bool, x, y Tensor, acc bool) {
 
 // MatMulSerial is MatMul for y = W·x in the calling goroutine, which packs each weight once for all blocks. Its values may be
 // those of other kernels where W has few rows.
-func MatMulSerial(w []float32, x, y Tensor) {
-	if x.Rows == 0 {
+func MatMulSerial(w []float32, x *Right, y Tensor) {
+	if x.rows == 0 {
 		zeroProduct(y, false)
 		return
 	}
-	a, task, step := matrix{w, x.Rows, 1}, matMulTask, evenStep(y.Rows, rowStep, 12)
-	if partsPay(y.Rows, x.Rows) {
-		task, step = partTask, evenStep(y.Rows, partRowStep, tileGroup)
+	a, parts := matrix{w, x.rows, 1}, partsPay(y.Rows, x.rows)
+	step := evenStep(y.Rows, rowStep, 12)
+	if parts {
+		step = evenStep(y.Rows, partRowStep, tileGroup)
 	}
 	for r := 0; r < y.Rows; r += step {
-		task(a, x, y, r, min(r+step, y.Rows), 0, y.N(), false)
+		next := min(r+step, y.Rows)
+		if parts {
+			partTask(a, x, y, r, next, 0, y.N(), false)
+		} else {
+			matMulTask(a, x.x, y, r, next, 0, y.N(), false)
+		}
 	}
 }
 
@@ -138,15 +140,6 @@ func newGrid(rows, depth, blocks, tasks int) grid {
 func newTileGrid(rows, depth, blocks, limit int) grid {
 	groups := ceilDiv(ceilDiv(rows, limit), Threads()) * Threads()
 	return newGridOf(evenStep(rows, max(ceilDiv(rows, max(groups, 1)), tileLeast), tileGroup), rows, depth, blocks, 2*Threads())
-}
-
-// newPartGrid is newTileGrid for products of parts. Each group of rows splits all of x, so that there are as few groups as can be
-// where blocks make enough tasks.
-func newPartGrid(rows, depth, blocks int) grid {
-	if blocks < packBlocks*Threads() {
-		return newTileGrid(rows, depth, blocks, partRowStep)
-	}
-	return newGridOf(evenStep(rows, partRowStep, tileGroup), rows, depth, blocks, 2*Threads())
 }
 
 // newGridOf is newGrid with rowsPer rows a task.

@@ -112,10 +112,12 @@ func TestSerialProducts(t *testing.T) {
 		for _, s := range append(shapes, struct{ m, k, blocks int }{290, 1030, 3}) {
 			w, x, h := random(1, s.m*s.k), activation(2, s.k, s.blocks), halves(1, s.m*s.k)
 			var rounded, alone Halves
+			var right, rightAlone Right
 			rounded.Set(x)
+			right.Set(x)
 			want, got := activation(3, s.m, s.blocks), activation(4, s.m, s.blocks)
 			MatMul(w, false, x, want, false)
-			MatMulSerial(w, x, got)
+			MatMulSerial(w, &right, got)
 			requireClose(t, fmt.Sprintf("%+v", s), got.Data, want.Data, 1e-6*float64(s.k+1))
 			wantHalf, gotHalf := activation(3, s.m, s.blocks), activation(4, s.m, s.blocks)
 			MatMulHalf(h, false, &rounded, wantHalf, false)
@@ -123,7 +125,8 @@ func TestSerialProducts(t *testing.T) {
 			requireClose(t, fmt.Sprintf("%+v in bfloat16", s), gotHalf.Data, wantHalf.Data, 1e-6*float64(s.k+1))
 			for b := range s.blocks {
 				one, y := NewTensor(append([]float32(nil), x.Blk(b)...), s.k), NewTensor(make([]float32, s.m*Block), s.m)
-				MatMulSerial(w, one, y)
+				rightAlone.Set(one)
+				MatMulSerial(w, &rightAlone, y)
 				requireSame(t, fmt.Sprintf("%+v, block %d alone", s, b), y.Data, got.Blk(b))
 				alone.Set(one)
 				MatMulHalfSerial(h, &alone, y)

@@ -12,6 +12,9 @@ const (
 	// partPanel bounds the pairs of x that all rows of a task are multiplied with while their parts are in the first-level
 	// cache.
 	partPanel = 64
+
+	// partsMost bounds the memory of x's parts in bytes: a deeper product is a sum of products.
+	partsMost = 16 << 20
 )
 
 // partBuffers hold the parts of a task's weights, and of a panel of x.
@@ -23,27 +26,99 @@ type partBuffers struct {
 
 var partPool = newPool[partBuffers]()
 
+// Right is an activation as the right operand of several products. Where those are computed in parts, it is split once for all.
+type Right struct {
+	x     Tensor
+	from  int    // the first feature of x
+	rows  int    // their number
+	parts []pair // (blocks, 3, pairs of features, Block); none where a task splits what it needs
+}
+
+var rights = newPool[Right]()
+
+// Set makes r the operand x, which is not to change while r is in use.
+func (r *Right) Set(x Tensor) {
+	r.x, r.from, r.rows, r.parts = x, 0, x.Rows, r.parts[:0]
+	if partsPay(tileGroup, x.Rows) {
+		r.split(0, x.Rows)
+	}
+}
+
+// RightMemory is what Set takes for blocks of rows features, in bytes.
+func RightMemory(rows int, blocks int64) int64 {
+	if !partsPay(tileGroup, rows) {
+		return 0
+	}
+	return blocks * int64(3*ceilDiv(rows, 2)*Block*4)
+}
+
+// split makes r features [from, from+rows) of its tensor, in parts.
+func (r *Right) split(from, rows int) {
+	r.from, r.rows = from, rows
+	size := ceilDiv(rows, 2) * Block
+	r.parts = resize(r.parts, r.x.N()*3*size)
+	Parallel(r.x.N(), func(b int) { splitPairs(r.x.Blk(b)[from*Block:][:rows*Block], r.parts[b*3*size:][:3*size], size) })
+}
+
+// panel returns pairs [p, p+k) of block b, whose parts lie step apart, and those of block nb from pair np on, which are likely to be
+// next. room is for those that were not split before.
+func (r *Right) panel(b, p, k, nb, np int, room []pair) (pairs []pair, step int, next []pair) {
+	if len(r.parts) == 0 {
+		x := r.x.Blk(b)[(r.from+2*p)*Block:]
+		splitPairs(x[:min(2*k, r.rows-2*p)*Block], room, partPanel*Block)
+		return room, partPanel * Block, room
+	}
+	step = ceilDiv(r.rows, 2) * Block
+	return r.parts[b*3*step+p*Block:], step, r.parts[nb*3*step+np*Block:]
+}
+
 // partsPay tells whether a product is computed in parts: not with so few rows or so little depth that tiles are mostly empty.
 // It must not depend on the number of tokens, which a value is not to depend on.
 func partsPay(rows, depth int) bool {
 	return active == isAMX && rows >= tileGroup && depth >= tileGroup
 }
 
+// matMulParts is MatMul in parts.
+func matMulParts(a matrix, x, y Tensor, acc bool) {
+	g := newTileGrid(y.Rows, x.Rows, y.N(), partRowStep)
+	r := rights.Get().(*Right)
+	defer rights.Put(r)
+	r.x, r.from, r.rows, r.parts = x, 0, x.Rows, r.parts[:0]
+	step := x.Rows
+	if g.groups > 1 {
+		step = evenStep(x.Rows, max(partsMost/(6*max(1, y.N())*Block), depthStep), depthStep)
+	}
+	for f := 0; f < x.Rows; f += step {
+		if g.groups > 1 {
+			r.split(f, min(step, x.Rows-f))
+		}
+		Parallel(g.tasks(), func(i int) {
+			r0, r1, b0, b1 := g.task(i)
+			partTask(a.from(0, f), r, y, r0, r1, b0, b1, acc || f > 0)
+		})
+	}
+	r.x = Tensor{}
+}
+
 // partTask computes rows [r0, r1) of blocks [b0, b1) of MatMul in parts.
-func partTask(a matrix, x, y Tensor, r0, r1, b0, b1 int, acc bool) {
+func partTask(a matrix, x *Right, y Tensor, r0, r1, b0, b1 int, acc bool) {
 	buf := partPool.Get().(*partBuffers)
 	defer partPool.Put(buf)
-	step := evenStep(ceilDiv(x.Rows, 2), partStep, tileSide)
-	for p := 0; 2*p < x.Rows; p += step {
-		depth := min(2*step, x.Rows-2*p)
+	step := evenStep(ceilDiv(x.rows, 2), partStep, tileSide)
+	panel := evenStep(step, partPanel, tileSide)
+	for p := 0; 2*p < x.rows; p += step {
+		depth := min(2*step, x.rows-2*p)
+		pairs := ceilDiv(depth, 2)
 		a.from(r0, 2*p).packParts(r1-r0, depth, buf.weights[:], &buf.step)
-		panel := evenStep(step, partPanel, tileSide)
 		for b := b0; b < b1; b++ {
-			for q := 0; 2*q < depth; q += panel {
-				d := min(2*panel, depth-2*q)
-				splitPairs(x.Blk(b)[2*(p+q)*Block:][:d*Block], buf.panel[:], panel*Block)
-				partProduct(r1-r0, ceilDiv(d, 2), buf.weights[3*q*tileGroup:], 3*tileGroup*tilePairs(ceilDiv(depth, 2)), buf.panel[:], panel*Block,
-					y.Blk(b)[r0*Block:], acc || p+q > 0)
+			for q := 0; q < pairs; q += panel {
+				k := min(panel, pairs-q)
+				nb, nq := b, q+panel
+				if nq >= pairs {
+					nb, nq = min(b+1, b1-1), 0
+				}
+				right, rightStep, next := x.panel(b, p+q, k, nb, p+nq, buf.panel[:])
+				partProduct(r1-r0, k, buf.weights[3*q*tileGroup:], 3*tileGroup*tilePairs(pairs), right, rightStep, next, y.Blk(b)[r0*Block:], acc || p+q > 0)
 			}
 		}
 	}
@@ -114,23 +189,23 @@ func edgeOf(src []float32, stride, rows, width int) (edge [tileGroup * tileGroup
 }
 
 // partProduct computes C = A·B, or C += A·B with acc, for rows × k pairs of A in tiles of parts, whose groups lie aStep apart,
-// and k × Block pairs of B, whose parts lie bStep apart.
-func partProduct(rows, k int, a []pair, aStep int, b []pair, bStep int, c []float32, acc bool) {
+// and k × Block pairs of B, whose parts lie bStep apart, and so do those of next, which is likely to be the next B.
+func partProduct(rows, k int, a []pair, aStep int, b []pair, bStep int, next []pair, c []float32, acc bool) {
 	groups := rows / tileGroup
-	partGroups(groups, k, a, aStep, b, bStep, c, acc)
+	partGroups(groups, k, a, aStep, b, bStep, next, c, acc)
 	if rest := rows % tileGroup; rest > 0 {
 		var last [tileGroup * Block]float32
 		c = c[groups*tileGroup*Block:][:rest*Block]
 		if acc {
 			copy(last[:], c)
 		}
-		partGroups(1, k, a[groups*aStep:], aStep, b, bStep, last[:], acc)
+		partGroups(1, k, a[groups*aStep:], aStep, b, bStep, next, last[:], acc)
 		copy(c, last[:])
 	}
 }
 
 // partGroups is partProduct for whole groups.
-func partGroups(groups, k int, a []pair, aStep int, b []pair, bStep int, c []float32, acc bool) {
+func partGroups(groups, k int, a []pair, aStep int, b []pair, bStep int, next []pair, c []float32, acc bool) {
 	if groups == 0 {
 		return
 	}
@@ -139,9 +214,9 @@ func partGroups(groups, k int, a []pair, aStep int, b []pair, bStep int, c []flo
 	_ = b[2*bStep+k*Block-1]
 	_ = c[groups*tileGroup*Block-1]
 	if whole > 0 {
-		partGemm(&tileConfigs[tileSide], groups, whole, a, aStep, b, bStep, c, acc)
+		partGemm(&tileConfigs[tileSide], groups, whole, a, aStep, b, bStep, c, next, acc)
 	}
 	if rest := k % tileSide; rest > 0 {
-		partGemm(&tileConfigs[rest], groups, 1, a[3*whole*tileGroup*tileSide:], aStep, b[whole*tileSide*Block:], bStep, c, acc || whole > 0)
+		partGemm(&tileConfigs[rest], groups, 1, a[3*whole*tileGroup*tileSide:], aStep, b[whole*tileSide*Block:], bStep, c, next, acc || whole > 0)
 	}
 }

@@ -259,7 +259,7 @@ func refTransTiles(src []uint16, stride int, dst []pair) {
 
 // refPartGemm is refTileGemm for three parts of each operand: the tiles of A's follow each other in each step, B's lie bStep
 // apart. Of the nine products it adds the six largest.
-func refPartGemm(cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pair, bStep int, c []float32, acc bool) {
+func refPartGemm(cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pair, bStep int, c []float32, _ []pair, acc bool) {
 	for s := range steps {
 		for _, parts := range [][2]int{{0, 2}, {0, 1}, {1, 1}, {1, 0}, {2, 0}, {0, 0}} {
 			at := (3*s + parts[0]) * tileGroup * tileSide

@@ -69,8 +69,8 @@ func TestPartGemm(t *testing.T) {
 				a, b := pairs(1, s.groups*aStep), pairs(2, 3*bStep)
 				got := random(3, s.groups*tileGroup*Block)
 				want := slices.Clone(got)
-				refPartGemm(&tileConfigs[s.depth], s.groups, s.steps, a, aStep, b, bStep, want, acc)
-				partGemm(&tileConfigs[s.depth], s.groups, s.steps, a, aStep, b, bStep, got, acc)
+				refPartGemm(&tileConfigs[s.depth], s.groups, s.steps, a, aStep, b, bStep, want, nil, acc)
+				partGemm(&tileConfigs[s.depth], s.groups, s.steps, a, aStep, b, bStep, got, nil, acc)
 				requireClose(t, fmt.Sprintf("%+v acc=%v", s, acc), got, want, 1e-4)
 			}
 		}

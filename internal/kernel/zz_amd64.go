@@ -12,7 +12,7 @@ func tileGemmAMX(cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pa
 func tileLinesAMX(rows int, src []uint16, stride, steps int, dst []pair)
 
 //go:noescape
-func partGemmAMX(cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pair, bStep int, c []float32, acc bool)
+func partGemmAMX(cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pair, bStep int, c []float32, next []pair, acc bool)
 
 //go:noescape
 func partLinesAMX(rows int, src []float32, stride, steps int, dst []pair)
@@ -455,12 +455,12 @@ func tileLines(rows int, src []uint16, stride, steps int, dst []pair) {
 	}
 }
 
-func partGemm(cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pair, bStep int, c []float32, acc bool) {
+func partGemm(cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pair, bStep int, c []float32, next []pair, acc bool) {
 	switch active {
 	case isAMX:
-		partGemmAMX(cfg, groups, steps, a, aStep, b, bStep, c, acc)
+		partGemmAMX(cfg, groups, steps, a, aStep, b, bStep, c, next, acc)
 	default:
-		refPartGemm(cfg, groups, steps, a, aStep, b, bStep, c, acc)
+		refPartGemm(cfg, groups, steps, a, aStep, b, bStep, c, next, acc)
 	}
 }
 

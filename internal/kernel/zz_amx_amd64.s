@@ -687,8 +687,8 @@ l2:
 	VZEROUPPER
 	RET
 
-// func partGemmAMX(cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pair, bStep int, c []float32, acc bool)
-TEXT ·partGemmAMX(SB), NOSPLIT, $0-113
+// func partGemmAMX(cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pair, bStep int, c []float32, next []pair, acc bool)
+TEXT ·partGemmAMX(SB), NOSPLIT, $0-137
 	MOVQ cfg+0(FP), AX
 	BYTE $0xc4
 	BYTE $0xe2
@@ -705,12 +705,13 @@ TEXT ·partGemmAMX(SB), NOSPLIT, $0-113
 	MOVQ c_base+88(FP), DX
 	MOVQ bStep+80(FP), SI
 	SHLQ $2, SI
+	MOVQ next_base+112(FP), R13
 	MOVQ $64, AX
 	MOVQ $128, R11
 	TESTQ BX, BX
 	JZ l2
 l1:
-	CMPB acc+112(FP), $0
+	CMPB acc+136(FP), $0
 	JNE l3
 	BYTE $0xc4
 	BYTE $0xe2
@@ -778,6 +779,7 @@ l4:
 	MOVQ steps+16(FP), DI
 	MOVQ CX, R8
 	MOVQ b_base+56(FP), R9
+	LEAQ 4096(DX), R12
 	TESTQ DI, DI
 	JZ l6
 l5:
@@ -844,6 +846,10 @@ l5:
 	BYTE $0x42
 	BYTE $0x5c
 	BYTE $0xdd
+	PREFETCHT1 (R13)
+	PREFETCHT1 64(R13)
+	PREFETCHT1 128(R13)
+	PREFETCHT1 192(R13)
 	MOVQ R9, R10
 	ADDQ SI, R10
 	BYTE $0xc4
@@ -886,6 +892,10 @@ l5:
 	BYTE $0x42
 	BYTE $0x5c
 	BYTE $0xdd
+	PREFETCHT1 (R13)(SI*1)
+	PREFETCHT1 64(R13)(SI*1)
+	PREFETCHT1 128(R13)(SI*1)
+	PREFETCHT1 192(R13)(SI*1)
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7b
@@ -926,6 +936,15 @@ l5:
 	BYTE $0x42
 	BYTE $0x5c
 	BYTE $0xdd
+	PREFETCHT0 (R12)
+	PREFETCHT0 64(R12)
+	PREFETCHT0 128(R12)
+	PREFETCHT0 192(R12)
+	PREFETCHT0 256(R12)
+	PREFETCHT0 320(R12)
+	PREFETCHT0 384(R12)
+	PREFETCHT0 448(R12)
+	ADDQ $512, R12
 	MOVQ R9, R10
 	BYTE $0xc4
 	BYTE $0x82
@@ -967,6 +986,10 @@ l5:
 	BYTE $0x42
 	BYTE $0x5c
 	BYTE $0xdd
+	PREFETCHT1 (R13)(SI*2)
+	PREFETCHT1 64(R13)(SI*2)
+	PREFETCHT1 128(R13)(SI*2)
+	PREFETCHT1 192(R13)(SI*2)
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7b
@@ -1007,6 +1030,15 @@ l5:
 	BYTE $0x42
 	BYTE $0x5c
 	BYTE $0xdd
+	PREFETCHT0 (R12)
+	PREFETCHT0 64(R12)
+	PREFETCHT0 128(R12)
+	PREFETCHT0 192(R12)
+	PREFETCHT0 256(R12)
+	PREFETCHT0 320(R12)
+	PREFETCHT0 384(R12)
+	PREFETCHT0 448(R12)
+	ADDQ $512, R12
 	BYTE $0xc4
 	BYTE $0xc2
 	BYTE $0x7b
@@ -1047,6 +1079,7 @@ l5:
 	BYTE $0x42
 	BYTE $0x5c
 	BYTE $0xdd
+	ADDQ $256, R13
 	ADDQ $6144, R8
 	ADDQ $2048, R9
 	DECQ DI

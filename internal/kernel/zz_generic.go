@@ -56,8 +56,8 @@ func tileLines(rows int, src []uint16, stride, steps int, dst []pair) {
 	refTileLines(rows, src, stride, steps, dst)
 }
 
-func partGemm(cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pair, bStep int, c []float32, acc bool) {
-	refPartGemm(cfg, groups, steps, a, aStep, b, bStep, c, acc)
+func partGemm(cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pair, bStep int, c []float32, next []pair, acc bool) {
+	refPartGemm(cfg, groups, steps, a, aStep, b, bStep, c, next, acc)
 }
 
 func partLines(rows int, src []float32, stride, steps int, dst []pair) {

@@ -77,6 +77,7 @@ type Graph struct {
 	attn       attentionScratch
 	heads      Heads // of the widest attention
 	vocab      int   // of the loss
+	headIn     int   // features that its head takes
 	halfHead   bool  // its products are in bfloat16
 	pairedHead bool  // and its logits' gradients exist in bfloat16 alone
 	halfHeads  bool  // attention's are

@@ -217,14 +217,14 @@ func (l *linear) operand(x kernel.Tensor) operand {
 	switch {
 	case l.x.act.hollow:
 		m.ahead = nil
-		return operand{x, &m.halves}
+		return operand{x: x, halves: &m.halves}
 	case h == nil:
 		return m.operand(l.weights[0], x)
 	}
 	if slices.ContainsFunc(l.weights, func(w *Weight) bool { return w.drops(l.g) }) {
 		h.Expand(x)
 	}
-	return operand{x, h}
+	return operand{x: x, halves: h}
 }
 
 // computePairs writes the result in bfloat16 alone.

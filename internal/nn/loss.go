@@ -38,7 +38,7 @@ func (g *Graph) CrossEntropy(x *Var, head *Weight) (*Var, error) {
 	}
 	c := &crossEntropy{g: g, head: head, rows: x.rows, needGrad: x.needGrad}
 	c.scratch.New = func() any { return new([]float32) }
-	g.vocab, g.halfHead, g.pairedHead = head.Out, head.Half != nil, c.paired()
+	g.vocab, g.headIn, g.halfHead, g.pairedHead = head.Out, head.In, head.Half != nil, c.paired()
 	inputs := []*G.Node{x.node}
 	// A head tied to the embedding's table shares its parameter: the loss adds to the gradient, the embedding, whose
 	// backward pass comes last, returns it.
@@ -125,6 +125,7 @@ type crossEntropy struct {
 	picked  []float32 // the targets' logits
 	scratch sync.Pool // of logits
 	x, dx   buffer    // the counted positions of the chunk, side by side
+	right   kernel.Right
 
 	xHalves kernel.Halves           // x in bfloat16
 	peak    [][kernel.Block]float32 // of each block, what is taken off the logits
@@ -255,7 +256,7 @@ func (c *crossEntropy) logitsOf(xs kernel.Tensor, rows int, f func(r int, y kern
 		room := c.scratch.Get().(*[]float32)
 		defer c.scratch.Put(room)
 		y := kernel.NewTensor(grow(room, xs.N()*n*kernel.Block), n)
-		operand{xs, &c.xHalves}.mulSerial(c.head, r, y)
+		operand{halves: &c.xHalves}.mulSerial(c.head, r, y)
 		f(r, y)
 	})
 }
@@ -329,6 +330,10 @@ func (c *crossEntropy) score(x kernel.Tensor) {
 		xs := c.x.get(blocks, c.rows)
 		gather(x, positions, xs)
 		o := m.operand(c.head, xs)
+		if o.halves == nil {
+			o.right = &c.right
+			o.right.Set(xs)
+		}
 		sums, picked := slices.Grow(c.sums[:0], chunks*blocks)[:chunks*blocks], grow(&c.picked, len(positions))
 		c.sums = sums
 		kernel.Parallel(chunks, func(i int) {
@@ -390,7 +395,12 @@ func (g *Graph) logitsMemory(blocks int64) int64 {
 	const block = 4 * kernel.Block
 	vocab := int64(g.vocab)
 	if !g.Training {
-		return min(blocks, scoreBlocks) * block * (int64(kernel.Threads())*scoreRows + 2*(vocab+scoreRows-1)/scoreRows)
+		n := min(blocks, scoreBlocks)
+		size := n * block * (int64(kernel.Threads())*scoreRows + 2*(vocab+scoreRows-1)/scoreRows)
+		if !g.halfHead {
+			size += kernel.RightMemory(g.headIn, n)
+		}
+		return size
 	}
 	if g.pairedHead {
 		return min(blocks, int64(chunkBlocks(g.vocab, true))) * block * (vocab/2 + int64(kernel.Threads())*trainRows + vocab/trainRows + 1)

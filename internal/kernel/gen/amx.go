@@ -13,7 +13,7 @@ import (
 const (
 	tileParams      = "cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pair, c []float32, next []pair, acc bool"
 	linesParams     = "rows int, src []uint16, stride, steps int, dst []pair"
-	partGemmParams  = "cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pair, bStep int, c []float32, acc bool"
+	partGemmParams  = "cfg *tileConfig, groups, steps int, a []pair, aStep int, b []pair, bStep int, c []float32, next []pair, acc bool"
 	partLinesParams = "rows int, src []float32, stride, steps int, dst []pair"
 	partPairsParams = "src []float32, stride, n int, dst []pair, step int"
 	columnsParams   = "src []pair, dst []pair"
@@ -178,13 +178,13 @@ func tileGemm(a *asm) {
 
 // partGemm is tileGemm for values in float32 that are the sums of three in bfloat16, hi, mid and lo: of the nine products
 // of parts it adds the six that are not below the rounding of float32. The tiles of A's parts follow each other, the parts of B lie
-// bStep pairs apart.
+// bStep pairs apart, and so do those of next, which are likely to be the next B.
 func partGemm(a *asm) {
 	const hi, mid, lo = 0, 1, 2
 	cfg := a.arg("cfg")
 	a.tileConfig(cfg)
 	groups, ap, cp, bStep := a.arg("groups"), a.arg("a"), a.arg("c"), a.step("bStep")
-	n, at, bt, bPart, dense, row := a.gp(), a.gp(), a.gp(), a.gp(), cfg, a.gp()
+	n, at, bt, bPart, dense, row, ct, next := a.gp(), a.gp(), a.gp(), a.gp(), cfg, a.gp(), a.gp(), a.arg("next")
 	a.op("MOVQ", fmt.Sprintf("$%d", lineBytes), dense)
 	a.op("MOVQ", fmt.Sprintf("$%d", rowBytes), row)
 	loadA := func(part int) {
@@ -205,25 +205,44 @@ func partGemm(a *asm) {
 		a.tileProduct(c10, a1, b0)
 		a.tileProduct(c11, a1, b1)
 	}
+	fetch := func(part int) { // of the next B
+		at := []string{"(" + next + ")", "(" + next + ")(" + bStep + "*1)", "(" + next + ")(" + bStep + "*2)"}[part]
+		for i := range 4 {
+			a.op("PREFETCHT1", strings.TrimPrefix(fmt.Sprintf("%d", i*lineBytes), "0")+at)
+		}
+	}
+	fetchSums := func() { // of the next group
+		for i := range 8 {
+			a.op("PREFETCHT0", mem(ct, i*lineBytes))
+		}
+		a.advance(8*lineBytes, ct)
+	}
 	a.loop(groups, func() {
 		a.loadSums(cp, row)
 		a.op("MOVQ", a.fn.frame("steps"), n)
 		a.op("MOVQ", ap, at)
 		a.op("MOVQ", a.fn.frame("b"), bt)
+		a.op("LEAQ", mem(cp, 2*tileSide*rowBytes), ct)
 		a.loop(n, func() {
 			loadB(lo)
 			loadA(hi)
 			multiply()
+			fetch(0)
 			loadB(mid)
 			multiply()
+			fetch(1)
 			loadA(mid)
 			multiply()
+			fetchSums()
 			loadB(hi)
 			multiply()
+			fetch(2)
 			loadA(lo)
 			multiply()
+			fetchSums()
 			loadA(hi)
 			multiply()
+			a.advance(4*lineBytes, next)
 			a.advance(3*2*tileBytes, at)
 			a.advance(tileSide*rowBytes, bt)
 		})

@@ -139,16 +139,17 @@ func splitPairs(x []float32, dst []pair, step int) {
 // each step. pairs is room for those of a step.
 func (m matrix) packParts(rows, depth int, dst []pair, pairs *[3 * tileSide * Block]pair) {
 	size := 3 * tileGroup * tilePairs(ceilDiv(depth, 2))
-	for g := 0; g*tileGroup < rows; g++ {
-		n := min(tileGroup, rows-g*tileGroup)
-		group := dst[g*size:][:size]
-		if m.ps == 1 {
-			m.from(g*tileGroup, 0).packPartRows(n, depth, group)
-			continue
+	if m.ps == 1 {
+		for g := 0; g*tileGroup < rows; g++ {
+			m.from(g*tileGroup, 0).packPartRows(min(tileGroup, rows-g*tileGroup), depth, dst[g*size:][:size])
 		}
-		for s := 0; s*tileGroup < depth; s++ {
-			d := min(tileGroup, depth-s*tileGroup)
-			m.from(g*tileGroup, s*tileGroup).packPartColumns(n, d, group[s*3*tileGroup*tileSide:], pairs)
+		return
+	}
+	for s := 0; s*tileGroup < depth; s++ {
+		d := min(tileGroup, depth-s*tileGroup)
+		for g := 0; g*tileGroup < rows; g++ {
+			n := min(tileGroup, rows-g*tileGroup)
+			m.from(g*tileGroup, s*tileGroup).packPartColumns(n, d, dst[g*size+s*3*tileGroup*tileSide:], pairs)
 		}
 	}
 }

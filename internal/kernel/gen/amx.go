@@ -303,13 +303,19 @@ func (a *asm) subPairs(high, p, even, odd operand) {
 	a.free(values[0], values[1])
 }
 
-// partPairs pairs the values of 2n rows of 32, stride values apart, as toPairs does, but as three parts, step pairs apart.
+// partPairs pairs the values of 2n rows of 32, stride values apart, as toPairs does, but as three parts, step pairs apart. It asks
+// for the rows after the next 32.
 func partPairs(a *asm) {
 	src, stride, n, dst, step := a.arg("src"), a.step("stride"), a.arg("n"), a.arg("dst"), a.step("step")
-	order, high := a.pairOrder(), a.broadcast(a.bits(0xffff0000))
+	order, high, ahead := a.pairOrder(), a.broadcast(a.bits(0xffff0000)), a.gp()
+	a.op("MOVQ", stride, ahead)
+	a.op("SHLQ", "$5", ahead)
+	a.op("ADDQ", src, ahead)
 	places := []operand{mem(dst, 0), "(" + dst + ")(" + step + "*1)", "(" + dst + ")(" + step + "*2)"}
 	a.loop(n, func() {
 		for v := range a.perBlock() {
+			a.op("PREFETCHT0", a.at(ahead, v))
+			a.op("PREFETCHT0", a.at(ahead, v)+"("+stride+"*1)")
 			even, odd := a.load(src, v), a.vec()
 			a.op("VMOVUPS", a.at(src, v)+"("+stride+"*1)", odd)
 			for i, place := range places {
@@ -325,6 +331,7 @@ func partPairs(a *asm) {
 			a.free(even, odd)
 		}
 		a.op("LEAQ", "("+src+")("+stride+"*2)", src)
+		a.op("LEAQ", "("+ahead+")("+stride+"*2)", ahead)
 		a.advance(rowBytes, dst)
 	})
 }

@@ -75,3 +75,29 @@ func TestAttendBackward(t *testing.T) {
 		}
 	})
 }
+
+// A block of queries with 128 keys before it, in the first-level cache.
+func BenchmarkAttend(b *testing.B) {
+	const full = 128
+	const ld = full + Block
+	k, v, q := random(1, SmallHead*ld), random(2, SmallHead*ld), random(3, SmallHead*Block)
+	p, o, dq, shift, sum := make([]float32, ld*Block), make([]float32, SmallHead*Block), make([]float32, SmallHead*Block), column(5), column(6)
+	dk, dv := make([]float32, SmallHead*ld), make([]float32, SmallHead*ld)
+	report := func(b *testing.B) {
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/(ld*Block/16), "ns/vector")
+	}
+	b.Run("forward", func(b *testing.B) {
+		for b.Loop() {
+			Attend(full, Block, k, v, ld, q, p, o, shift, sum)
+		}
+		report(b)
+	})
+	b.Run("backward", func(b *testing.B) {
+		for b.Loop() {
+			AttendBackward(full/AttendKeys, 0, -1, k, v, ld, q, o, shift, sum, &AttendTile{}, dk, dv, dq)
+			AttendBackward(1, 0, 1, k[full:], v[full:], ld, q, o, shift, sum, &AttendTile{}, dk[full:], dv[full:], dq)
+			AttendBackward(1, AttendKeys, 1, k[full+AttendKeys:], v[full+AttendKeys:], ld, q, o, shift, sum, &AttendTile{}, dk[full+AttendKeys:], dv[full+AttendKeys:], dq)
+		}
+		report(b)
+	})
+}

@@ -54,6 +54,18 @@ type activation struct {
 	hollow   bool // the value is in the memory of the next product's operand alone
 	// parts returns what computes features from f on of block b again, at most a strip of them.
 	parts func() (func(b, f int, y []float32), error)
+	// Who reads the value multiplies small weights with it, block by block, and makes each block when its turn comes: with pending in
+	// the forward pass, and with what blocks returns where it needs the value again.
+	pulled  bool
+	pending func(b int)
+	blocks  func() (func(b int), error)
+	// The same of the gradient. gradDone, where not nil, gives what is to be done with each block of it in turn, and gradTaken says
+	// that it was.
+	gradPulled  bool
+	gradPending func(b int)
+	gradDone    func(grad kernel.Tensor) (func(b int), error)
+	gradTaken   bool
+
 	// taker takes the gradient in pieces, or is nil. tokens, where not nil, gets the value again at the same time.
 	taker  taker
 	tokens *kernel.TokenHalves
@@ -121,6 +133,26 @@ func (a *activation) again() (kernel.Tensor, error) {
 		a.buf.owner = a
 	}
 	return kernel.NewTensor(a.buf.data, a.buf.rows), nil
+}
+
+// fill runs f, which computes a block of the value, for all blocks, or leaves that to who reads the value.
+func (a *activation) fill(g *Graph, f func(b int)) {
+	if a.pending = nil; a.pulled && !g.watched {
+		a.pending = f
+		return
+	}
+	kernel.Parallel(g.blocks, f)
+}
+
+// againBlocks is again for a reader that calls the function it returns before it reads a block, unless that is nil.
+func (a *activation) againBlocks() (kernel.Tensor, func(b int), error) {
+	if a.blocks == nil || a.buf.owner == a {
+		x, err := a.again()
+		return x, nil, err
+	}
+	f, err := a.blocks()
+	a.buf.owner = a
+	return kernel.NewTensor(a.buf.data, a.buf.rows), f, err
 }
 
 // all returns every buffer.

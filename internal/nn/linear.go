@@ -76,6 +76,7 @@ func (g *Graph) Linear(kind linearKind, x, residual *Var, weights ...*Weight) (*
 func (l *linear) place() {
 	g, a, share := l.g, &l.y.act, l.kind.out(&l.g.mem)
 	l.whole = l.findSampled()
+	l.findStack()
 	if l.weights[0].Half != nil {
 		l.x.act.rounded, a.gradRounded = true, l.even
 		g.halfRows = max(g.halfRows, l.x.rows, l.y.rows)
@@ -130,6 +131,8 @@ type linear struct {
 	kept           *kernel.Halves // the result, where it is kept in bfloat16
 	direct         bool           // the result is written in bfloat16 alone
 	even           bool           // each weight's outputs begin at an even one, as pairs of features do
+	stack          *kernel.Stack  // the weights, where they are small, and sampled entries are all that is trained of them
+	sampled        []kernel.Sampled
 
 	// whole says that the backward pass needs its operands in bfloat16 alone; outputs [from, to) have sampled gradients.
 	whole    bool
@@ -140,7 +143,7 @@ type linear struct {
 }
 
 func (l *linear) forward(in []G.Value) (G.Value, error) {
-	l.taken = false
+	l.taken, l.y.act.gradPending = false, nil
 	var r kernel.Tensor
 	if l.residual != nil {
 		r = values(in[1], l.y.rows)
@@ -174,6 +177,10 @@ func (l *linear) again() error {
 
 // compute writes the result for x and, in a linear with a residual, r.
 func (l *linear) compute(x, r kernel.Tensor) {
+	if l.stack != nil {
+		l.computeStack(x, r)
+		return
+	}
 	o := l.operand(x)
 	if l.direct {
 		l.computePairs(o)
@@ -199,6 +206,11 @@ func (l *linear) compute(x, r kernel.Tensor) {
 		}
 		off += w.Out
 	}
+	l.keep(y)
+}
+
+// keep keeps the result y in bfloat16 where that is how it is kept.
+func (l *linear) keep(y kernel.Tensor) {
 	// What follows must see what the backward pass will see: attention's probabilities are computed twice, and belong to
 	// sums that are kept.
 	switch {

@@ -44,6 +44,9 @@ func (l *linear) backward(in []G.Value) (G.Value, error) {
 	if l.whole {
 		return l.backwardWhole(in[0])
 	}
+	if l.stack != nil {
+		return l.backwardStack(in[0])
+	}
 	dy := values(in[0], l.y.rows)
 	var x kernel.Tensor
 	if len(l.params) > 0 {

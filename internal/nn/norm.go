@@ -26,18 +26,22 @@ func (g *Graph) RMSNorm(x *Var, gain *Gain, eps float64) (*Var, error) {
 	p := g.trained(gain.Dense)
 	y := &Var{rows: x.rows, needGrad: x.needGrad || p != nil}
 	var rms buffer // 1/√(mean(x²)+eps), one row
-	y.act.buf = g.mem.normed.reserve(x.rows)
-	y.act.recompute = func() error {
+	a := &y.act
+	a.buf = g.mem.normed.reserve(x.rows)
+	a.blocks = func() (func(b int), error) {
 		in, err := x.act.again()
 		if err != nil {
-			return err
+			return nil, err
 		}
-		r := rms.get(in.N(), 1)
-		out := g.mem.normed.get(in.N(), x.rows)
-		kernel.Parallel(in.N(), func(b int) {
-			kernel.Norm(gain.Data, in.Blk(b), (*[kernel.Block]float32)(r.Blk(b)), out.Blk(b))
-		})
-		return nil
+		r, out := rms.get(in.N(), 1), a.buf.get(in.N(), x.rows)
+		return func(b int) { kernel.Norm(gain.Data, in.Blk(b), (*[kernel.Block]float32)(r.Blk(b)), out.Blk(b)) }, nil
+	}
+	a.recompute = func() error {
+		f, err := a.blocks()
+		if err == nil {
+			kernel.Parallel(g.blocks, f)
+		}
+		return err
 	}
 	inputs := []*G.Node{x.node}
 	if p != nil {
@@ -46,12 +50,13 @@ func (g *Graph) RMSNorm(x *Var, gain *Gain, eps float64) (*Var, error) {
 	fwd := newOp("norm "+gain.Name, activationType, nominal(x.rows), func(in []G.Value) (G.Value, error) {
 		xs := values(in[0], x.rows)
 		r := rms.get(g.blocks, 1)
-		ys := g.mem.normed.get(g.blocks, x.rows)
+		ys := a.buf.get(g.blocks, x.rows)
+		a.gradTaken = false
 		var halves *kernel.Halves
-		if y.act.rounded {
+		if a.rounded {
 			halves = g.mem.roundAhead(ys)
 		}
-		kernel.Parallel(g.blocks, func(b int) {
+		a.fill(g, func(b int) {
 			rb := (*[kernel.Block]float32)(r.Blk(b))
 			invRMS(xs.Blk(b), eps, rb)
 			kernel.Norm(gain.Data, xs.Blk(b), rb, ys.Blk(b))
@@ -59,7 +64,7 @@ func (g *Graph) RMSNorm(x *Var, gain *Gain, eps float64) (*Var, error) {
 				halves.SetBlock(b, ys.Blk(b))
 			}
 		})
-		return y.act.filled()
+		return a.filled()
 	})
 	fwd.wrt = []bool{x.needGrad, true}[:len(inputs)]
 	fwd.diff = func(grad *G.Node) (G.Nodes, error) {
@@ -68,27 +73,45 @@ func (g *Graph) RMSNorm(x *Var, gain *Gain, eps float64) (*Var, error) {
 		if x.residual != nil {
 			ins = append(ins, x.residual)
 		}
-		bwd := newOp("norm backward "+gain.Name, activationType, nominal(x.rows), func(in []G.Value) (G.Value, error) {
+		// backward returns what adds a block's gradient to that of the stream.
+		backward := func(dy kernel.Tensor) (func(b int), error) {
 			xs, err := x.act.again()
 			if err != nil {
 				return nil, err
 			}
+			dx := g.mem.dStream.get(g.blocks, x.rows)
+			return func(b int) {
+				normBackward(gain.Data, xs.Blk(b), dy.Blk(b), (*[kernel.Block]float32)(rms.data[b*kernel.Block:]), dx.Blk(b))
+			}, nil
+		}
+		bwd := newOp("norm backward "+gain.Name, activationType, nominal(x.rows), func(in []G.Value) (G.Value, error) {
 			dy := values(in[0], x.rows)
 			if p != nil {
+				xs, err := x.act.again()
+				if err != nil {
+					return nil, err
+				}
 				gainBackward(xs, dy, rms.data, p.Grad)
 			}
-			if !x.needGrad {
+			switch {
+			case !x.needGrad:
 				return in[0], nil
+			case a.gradTaken:
+				a.gradTaken = false
+				return g.mem.dStream.value, nil
+			case x.residual == nil:
+				clear(g.mem.dStream.get(g.blocks, x.rows).Data)
 			}
-			dx := g.mem.dStream.get(g.blocks, x.rows)
-			if x.residual == nil {
-				clear(dx.Data)
+			f, err := backward(dy)
+			if err != nil {
+				return nil, err
 			}
-			kernel.Parallel(g.blocks, func(b int) {
-				normBackward(gain.Data, xs.Blk(b), dy.Blk(b), (*[kernel.Block]float32)(rms.data[b*kernel.Block:]), dx.Blk(b))
-			})
+			kernel.Parallel(g.blocks, f)
 			return g.mem.dStream.value, nil
 		})
+		if p == nil && x.needGrad && x.residual != nil {
+			a.gradDone = backward
+		}
 		d, err := bwd.apply(ins...)
 		if err != nil {
 			return nil, err

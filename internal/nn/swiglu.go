@@ -19,7 +19,7 @@ func (g *Graph) SwiGLU(x *Var) (*Var, error) {
 	s := &swiglu{g: g, x: x, n: x.rows / 2}
 	s.y = &Var{rows: s.n, needGrad: x.needGrad}
 	a := &s.y.act
-	a.buf, a.recompute = &g.mem.act, s.again
+	a.buf, a.recompute, a.blocks = &g.mem.act, s.again, s.blocks
 	if x.act.halves != nil {
 		a.optional, a.parts = true, s.parts
 	} else {
@@ -54,7 +54,7 @@ func (s *swiglu) forward(in []G.Value) (G.Value, error) {
 	}
 	if a.hollow && !s.g.watched {
 		m.halves.Reset(s.n, s.g.blocks)
-		s.compute(kernel.Tensor{}, &m.halves)
+		kernel.Parallel(s.g.blocks, s.block(kernel.Tensor{}, &m.halves))
 		return s.g.hollow(), nil
 	}
 	ys := a.buf.get(s.g.blocks, s.n)
@@ -62,24 +62,32 @@ func (s *swiglu) forward(in []G.Value) (G.Value, error) {
 	if a.rounded {
 		halves = m.roundAhead(ys)
 	}
-	s.compute(ys, halves)
+	a.fill(s.g, s.block(ys, halves))
 	return a.filled()
 }
 
 // again computes the result once more.
-func (s *swiglu) again() (err error) {
-	if s.x.act.halves == nil {
-		if s.xs, err = s.x.act.again(); err != nil {
-			return err
-		}
+func (s *swiglu) again() error {
+	f, err := s.blocks()
+	if err == nil {
+		kernel.Parallel(s.g.blocks, f)
 	}
-	s.compute(s.y.act.buf.get(s.g.blocks, s.n), nil)
-	return nil
+	return err
 }
 
-// compute writes the result to ys, unless that has no values, and to halves, unless they are nil.
-func (s *swiglu) compute(ys kernel.Tensor, halves *kernel.Halves) {
-	kernel.Parallel(s.g.blocks, func(b int) {
+// blocks returns what computes a block of the result once more.
+func (s *swiglu) blocks() (_ func(b int), err error) {
+	if s.x.act.halves == nil {
+		if s.xs, err = s.x.act.again(); err != nil {
+			return nil, err
+		}
+	}
+	return s.block(s.y.act.buf.get(s.g.blocks, s.n), nil), nil
+}
+
+// block returns what writes a block of the result to ys, unless that has no values, and to halves, unless they are nil.
+func (s *swiglu) block(ys kernel.Tensor, halves *kernel.Halves) func(b int) {
+	return func(b int) {
 		var room [strip * kernel.Block]float32
 		for f := 0; f < s.n; f += strip {
 			size := min(strip, s.n-f) * kernel.Block
@@ -92,7 +100,7 @@ func (s *swiglu) compute(ys kernel.Tensor, halves *kernel.Halves) {
 				halves.SetBand(b, f, y)
 			}
 		}
-	})
+	}
 }
 
 // piece writes the result's features from f on of block b, at most a strip of them.
@@ -133,7 +141,12 @@ func (s *swiglu) backward(in []G.Value) (_ G.Value, err error) {
 	if !s.taken {
 		dy := values(in[0], s.n)
 		s.begin()
-		kernel.Parallel(s.g.blocks, func(b int) { s.take(b, 0, dy.Blk(b)) })
+		f := func(b int) { s.take(b, 0, dy.Blk(b)) }
+		if a := &s.x.act; a.gradPulled && !s.g.watched {
+			a.gradPending = f
+		} else {
+			kernel.Parallel(s.g.blocks, f)
+		}
 	}
 	s.taken = false
 	if t := s.x.act.taker; t != nil {

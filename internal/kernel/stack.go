@@ -122,7 +122,7 @@ func (p *stackProduct) mul(buf *stackBuffer, x, y Tensor, b int, acc bool) {
 	}
 	pairs := p.pairs()
 	splitPairs(x.Blk(b), buf.x[:], pairs*Block)
-	partProduct(p.rows, pairs, buf.parts[:], 3*tileGroup*pairs, buf.x[:], pairs*Block, y.Blk(b), acc)
+	partProduct(p.rows, pairs, buf.parts[:], 3*tileGroup*pairs, buf.x[:], pairs*Block, buf.x[:], y.Blk(b), acc)
 }
 
 // Mul computes y = W·x, or adds it to y with acc. before runs before the product of each block.

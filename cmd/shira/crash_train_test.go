@@ -109,17 +109,23 @@ func (r *trained) crashed(context, dir string, done bool, old map[string]string)
 	r.t.Helper()
 	before := r.results(dir)
 	for name, text := range before {
-		whole := text == r.parts[name] || old != nil && text == old[name]
+		staged, ok := strings.CutPrefix(name, checkpoint.StagedName+"/")
+		whole := text == r.parts[staged] || !ok && old != nil && text == old[name]
 		if !whole && !strings.HasPrefix(name, "left behind") {
 			r.t.Errorf("%s: %s is neither old nor new", context, name)
 		}
 		for file, beside := range map[string]string{adapter.TensorsFile: adapter.ConfigFile, checkpoint.ModelFile: checkpoint.ConfigFile} {
 			pair := filepath.Join(filepath.Dir(name), beside)
 			config, there := before[pair]
-			if filepath.Base(name) == file && there && !(text == r.parts[name] && config == r.parts[pair]) && !(text == old[name] && config == old[pair]) {
+			own := strings.TrimPrefix(pair, checkpoint.StagedName+"/")
+			if filepath.Base(name) == file && there && !(text == r.parts[staged] && config == r.parts[own]) && !(text == old[name] && config == old[pair]) {
 				r.t.Errorf("%s: %s goes with another's %s", context, name, beside)
 			}
 		}
+	}
+	staged := before[checkpoint.StagedName+"/"+checkpoint.ModelFile]
+	if _, replaced := old[checkpoint.ModelFile]; replaced && before[checkpoint.ModelFile] == "" && staged == "" {
+		r.t.Errorf("%s: there is neither the old model nor the new one", context)
 	}
 	if done {
 		if fmt.Sprint(before) != fmt.Sprint(r.want) {
@@ -157,6 +163,7 @@ var crashRuns = []struct {
 	{"the best of all", []string{"method=lora", "r=1", "target_modules=q_proj", "load_best_model_at_end=true", "learning_rate=1e-3"}, nil},
 	{"without checkpoints", []string{"method=shira", "mask=rand", "r=1", "target_modules=q_proj", "save_strategy=no"}, nil},
 	{"a model", []string{"method=full", "learning_rate=1e-3"}, nil},
+	{"a model over one of another base", []string{"method=full", "learning_rate=1e-3", "overwrite_output_dir=true"}, []string{"method=full", "learning_rate=1e-4"}},
 }
 
 // TestCrashTrains makes every call of a run that changes files fail, or kills the run at it.
@@ -206,6 +213,13 @@ func TestCrashPower(t *testing.T) {
 				before := newTrained(t, c.old...)
 				r.check(os.CopyFS(work, os.DirFS(filepath.Join(before.dir, "whole"))))
 				old = before.want
+				if other, ok := old[checkpoint.ConfigFile]; ok {
+					old[checkpoint.ConfigFile] = strings.Replace(other, "1e-05", "1e-06", 1)
+					r.check(os.WriteFile(filepath.Join(work, "out", checkpoint.ConfigFile), []byte(old[checkpoint.ConfigFile]), 0o644))
+				}
+				if fmt.Sprint(old) == fmt.Sprint(r.want) {
+					t.Fatal("the old result is the new one")
+				}
 			}
 			d := newDisk(t, work)
 			calls := d.record(r.args...)

@@ -18,6 +18,9 @@ const (
 	ConfigFile = "config.json"
 )
 
+// StagedName is the directory in a model's that holds a new model, whole, until its files replace the old one's.
+const StagedName = "model.new"
+
 // Model is an open model: the tensors of one safetensors file or of all shards. It does not change after OpenModel, and
 // may be used from several goroutines; Close must come after all uses.
 type Model struct {
@@ -156,6 +159,10 @@ func closeAll(files []*File) error {
 
 // errNoWeights explains a directory without a model by what it holds instead.
 func (d *modelDir) errNoWeights() error {
+	if d.has(filepath.Join(StagedName, ModelFile)) {
+		return fault.New(fault.Malformed, d.path, "holds no weights: the run that was to replace them did not end").
+			WithHint("the new model is whole: %s; training into %s again puts it in place", filepath.Join(d.path, StagedName), d.path)
+	}
 	for _, name := range []string{"adapter_model.safetensors", "adapters.safetensors", "adapter_model.bin", "adapter_config.json"} {
 		if d.has(name) {
 			return fault.New(fault.Incompatible, d.path, "holds an adapter (%s), not a model", name).

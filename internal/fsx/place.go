@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"shira/internal/fault"
 )
 
 // MkdirAll makes a directory, and those above it that are missing, durably.
@@ -40,6 +42,63 @@ func rename(from, to string) error {
 		err = syncDir(filepath.Dir(to))
 	}
 	return Wrap(err, to, "write")
+}
+
+// Unpack moves the files of the directory from, which is whole and durable, into the directory to, where they replace those of
+// the same names, and removes from. What has the name last there goes first and the new one comes last, each durably, so that
+// never is there one's last beside another's files. After an error or a crash it is to be done again, and then goes on.
+func Unpack(from, to, last string) error {
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		return Wrap(err, from, "read")
+	}
+	var rest []string
+	ends := false
+	for _, e := range entries {
+		path := filepath.Join(to, e.Name())
+		if info, err := os.Lstat(path); err == nil && info.IsDir() {
+			return fault.New(fault.Environment, path, "is a directory, in the place of a file").WithHint("what is to be there lies in %s", from)
+		}
+		if e.Name() == last {
+			ends = true
+		} else {
+			rest = append(rest, e.Name())
+		}
+	}
+	if ends {
+		err = unpack(from, to, rest, last)
+	}
+	if err == nil {
+		err = os.RemoveAll(from)
+	}
+	if err == nil {
+		err = syncDir(to)
+	}
+	if f, ok := errors.AsType[*fault.Error](Wrap(err, to, "put the files of "+filepath.Base(from)+" here")); ok {
+		return f.WithHint("they lie in %s, whole: mend this, and do it again", from)
+	}
+	return err
+}
+
+func unpack(from, to string, rest []string, last string) error {
+	if err := os.Remove(filepath.Join(to, last)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := syncDir(to); err != nil {
+		return err
+	}
+	for _, name := range rest {
+		if err := os.Rename(filepath.Join(from, name), filepath.Join(to, name)); err != nil {
+			return err
+		}
+	}
+	if err := syncDir(to); err != nil {
+		return err
+	}
+	if err := os.Rename(filepath.Join(from, last), filepath.Join(to, last)); err != nil {
+		return err
+	}
+	return syncDir(to)
 }
 
 // Withdraw takes a file out of the way, durably, before another is put in place that it would contradict. restore puts it back;

@@ -104,6 +104,53 @@ func TestWithdraw(t *testing.T) {
 	}
 }
 
+// TestUnpack stops the moving after each file, as a crash would, and does it again.
+func TestUnpack(t *testing.T) {
+	names := []string{"config", "tokenizer", "weights"}
+	for stop := range len(names) + 2 {
+		top := t.TempDir()
+		from, to := filepath.Join(top, "to", "new"), filepath.Join(top, "to")
+		if err := os.MkdirAll(from, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			put(t, filepath.Join(from, name), "new")
+			put(t, filepath.Join(to, name), "old")
+		}
+		put(t, filepath.Join(to, "other"), "other")
+		if stop > 0 { // the old last one went first
+			if err := os.Remove(filepath.Join(to, "weights")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, name := range names[:max(0, stop-1)] {
+			if err := os.Rename(filepath.Join(from, name), filepath.Join(to, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := Unpack(from, to, "weights"); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			wantFile(t, filepath.Join(to, name), "new")
+		}
+		wantNames(t, to, append([]string{"other"}, names...)...)
+	}
+	top := t.TempDir()
+	put(t, filepath.Join(top, "weights"), "old")
+	for _, dir := range []string{"new", "config"} {
+		if err := os.Mkdir(filepath.Join(top, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range names {
+		put(t, filepath.Join(top, "new", name), "new")
+	}
+	wantFault(t, Unpack(filepath.Join(top, "new"), top, "weights"), fault.Environment, "is a directory")
+	wantFile(t, filepath.Join(top, "weights"), "old")
+	wantNames(t, filepath.Join(top, "new"), names...)
+}
+
 func TestMkdirAll(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "b", "c")
 	for range 2 {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"path/filepath"
 	"runtime"
@@ -47,7 +48,7 @@ type Report struct {
 }
 
 // Switch brings the model to the base with the adapters, from whatever adapters it has, and undoes before that a switch that
-// did not end.
+// did not end. An adapter of weight 0 has to fit too, but takes no part.
 //
 // Adapters that do not fit and files that others share are an Incompatible error that says it all; a model that another
 // process uses is a Locked one; a sum that is not finite in the stored type a Numerical one; a record that is damaged or of
@@ -132,6 +133,9 @@ func load(o Options) ([]*adapter.Adapter, error) {
 		list = append(list, a)
 		if notice := a.Notice(); notice != "" && o.Notice != nil {
 			o.Notice(notice)
+		}
+		if ref.Weight == 0 && o.Notice != nil {
+			o.Notice(fmt.Sprintf("%s takes no part: its weight is 0", ref.Path))
 		}
 	}
 	return list, nil
@@ -270,11 +274,11 @@ func (w *opened) transaction(o Options, adapters []*adapter.Adapter) (*transacti
 	order, digests := canonicalOrder(adapters, o.Adapters)
 	for _, i := range order {
 		a, weight := adapters[i], o.Adapters[i].Weight
+		if weight == 0 {
+			continue
+		}
 		tx.applied = append(tx.applied, Applied{Adapter: strings.ToValidUTF8(o.Adapters[i].Path, "\uFFFD"), Method: a.Config.Method, Digest: digests[i], Weight: weight})
 		for _, d := range a.Deltas {
-			if weight == 0 {
-				continue
-			}
 			t, _ := w.model.Lookup(adapter.WeightName(d))
 			target := tensor{Name: t.Name, File: files[t.Path()], DType: t.DType.String(), Offset: t.Offset(), Rows: t.Shape[0],
 				Cols: t.Shape[1], size: t.DType.Size()}

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,7 +27,7 @@ const (
 )
 
 // writtenFiles are those that a run writes into its directory besides checkpoints.
-var writtenFiles = []string{adapter.TensorsFile, adapter.ConfigFile, checkpoint.ModelFile, ReportFile, cardFile, trainerStateFile}
+var writtenFiles = []string{adapter.TensorsFile, adapter.ConfigFile, checkpoint.StagedName, ReportFile, cardFile, trainerStateFile}
 
 // output is a run's directory.
 type output struct {
@@ -53,7 +55,7 @@ func checkOutput(cfg *config.Train) error {
 	}
 	release()
 	resuming := cfg.ResumeFromCheckpoint != ""
-	results := []string{adapter.TensorsFile, checkpoint.ModelFile, checkpoint.IndexFile, metricsFile}
+	results := []string{adapter.TensorsFile, checkpoint.ModelFile, checkpoint.IndexFile, checkpoint.StagedName, metricsFile}
 	if info, err := os.Lstat(filepath.Join(cfg.OutputDir, openMetrics)); resuming && err == nil && info.Size() > 0 {
 		results = nil // the run was stopped while it wrote them, or they are those it was to replace
 	}
@@ -79,7 +81,7 @@ func checkOutput(cfg *config.Train) error {
 		name string
 		what string
 	}{
-		{false, checkpoint.ModelFile, "a model"}, {false, checkpoint.IndexFile, "a model"}, {true, checkpoint.IndexFile, "a model in shards"},
+		{false, checkpoint.ModelFile, "a model"}, {false, checkpoint.StagedName, "a model"}, {false, checkpoint.IndexFile, "a model"}, {true, checkpoint.IndexFile, "a model in shards"},
 		{true, adapter.TensorsFile, "an adapter"},
 	} {
 		if other.full == (cfg.Method == "full") && holds(other.name) {
@@ -117,11 +119,23 @@ func openOutput(cfg *config.Train) (*output, error) {
 		return nil, err
 	}
 	o := &output{dir: cfg.OutputDir, metrics: f, release: release}
-	if err := checkOutput(cfg); err != nil { // another run may have ended between
+	if err = checkOutput(cfg); err == nil { // another run may have ended between
+		err = o.install()
+	}
+	if err != nil {
 		o.close()
 		return nil, err
 	}
 	return o, nil
+}
+
+// install puts a new model in place that a run has written beside the old one, if there is one.
+func (o *output) install() error {
+	staged := filepath.Join(o.dir, checkpoint.StagedName)
+	if _, err := os.Lstat(staged); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return fsx.Unpack(staged, o.dir, checkpoint.ModelFile)
 }
 
 func (o *output) close() {
@@ -251,6 +265,18 @@ func writeText(path string, text []byte) error {
 		_, err := w.Write(text)
 		return err
 	})
+}
+
+// result writes the run's result. A model has several files, and those of an old one, which may be of another base, lie there:
+// it is written whole beside them first, and an interrupted run leaves the old one, or the new one there.
+func (t *trainer) result() error {
+	if t.cfg.Method != "full" {
+		return t.write(t.out.dir)
+	}
+	if err := fsx.WriteDir(filepath.Join(t.out.dir, checkpoint.StagedName), t.write); err != nil {
+		return err
+	}
+	return t.out.install()
 }
 
 // write writes the run's result to dir durably: an adapter, or for full fine-tuning a complete model directory.

@@ -161,7 +161,7 @@ func (t *trainer) end(ctx context.Context) (*Result, error) {
 	if err := t.out.settle(); err != nil {
 		return nil, err
 	}
-	if err := t.write(t.out.dir); err != nil {
+	if err := t.result(); err != nil {
 		return nil, err
 	}
 	if err := t.accounts(r); err != nil {

@@ -466,6 +466,49 @@ func TestReserved(t *testing.T) {
 	}
 }
 
+// TestStaged: a model that a run has written, and was killed before it was in place, is put there by the next run, and until
+// then there is no mixture.
+func TestStaged(t *testing.T) {
+	cfg := tinyConfig(t, checkpoint.F32)
+	cfg.Method, cfg.Mask, cfg.R, cfg.TargetModules, cfg.MaxSteps = "full", "", 0, nil, 2
+	mustRun(t, cfg)
+	staged := filepath.Join(cfg.OutputDir, checkpoint.StagedName)
+	if _, err := os.Lstat(staged); !errors.Is(err, os.ErrNotExist) {
+		t.Fatalf("left behind: %v", err)
+	}
+	if err := os.Mkdir(staged, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{checkpoint.ModelFile, "tokenizer.json"} { // config.json was moved already
+		if err := os.Rename(filepath.Join(cfg.OutputDir, name), filepath.Join(staged, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := checkpoint.OpenModel(cfg.OutputDir); fault.KindOf(err) != fault.Malformed || !strings.Contains(fault.HintOf(err), staged) {
+		t.Errorf("opened: %v", err)
+	}
+	if _, err := Run(context.Background(), cfg, &recorder{}); fault.KindOf(err) != fault.Usage {
+		t.Errorf("not overwritten: %v", err)
+	}
+	cfg.OverwriteOutputDir = true
+	seen := 0
+	rec := &recorder{onStep: func(StepInfo) {
+		m, err := checkpoint.OpenModel(cfg.OutputDir)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		m.Close()
+		seen++
+	}}
+	if _, err := Run(context.Background(), cfg, rec); err != nil || seen != 2 {
+		t.Errorf("seen %d times, %v", seen, err)
+	}
+	if _, err := os.Lstat(staged); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("left behind: %v", err)
+	}
+}
+
 func TestCancel(t *testing.T) {
 	cfg := tinyConfig(t, checkpoint.F32)
 	ctx, cancel := context.WithCancel(context.Background())

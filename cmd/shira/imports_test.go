@@ -19,7 +19,7 @@ var rooms = map[string][]string{
 	"internal/train":        {"internal/adapter", "internal/adapter/mask", "internal/buildinfo", "internal/checkpoint", "internal/config", "internal/data", "internal/eval", "internal/fault", "internal/fsx", "internal/kernel", "internal/model", "internal/nn", "internal/procstat", "internal/report", "internal/tbevents"},
 	"internal/eval":         {"internal/adapter", "internal/checkpoint", "internal/data", "internal/fault", "internal/kernel", "internal/model", "internal/nn", "internal/procstat", "internal/switcher"},
 	"internal/fuse":         {"internal/adapter", "internal/checkpoint", "internal/fault", "internal/fsx", "internal/merge", "internal/spell", "internal/svd"},
-	"internal/extract":      {"internal/adapter", "internal/checkpoint", "internal/fault", "internal/merge", "internal/svd"},
+	"internal/extract":      {"internal/adapter", "internal/checkpoint", "internal/fault", "internal/kernel", "internal/merge", "internal/svd"},
 	"internal/merge":        {"internal/adapter", "internal/checkpoint", "internal/fault", "internal/kernel"},
 	"internal/svd":          {"internal/fault", "internal/kernel"},
 	"internal/compare":      {"internal/adapter", "internal/checkpoint", "internal/fault"},

@@ -5,9 +5,12 @@ import (
 	"context"
 	"encoding/binary"
 	"math"
+	"slices"
+	"sync"
 
 	"shira/internal/checkpoint"
 	"shira/internal/fault"
+	"shira/internal/kernel"
 )
 
 // difference is tuned − base of one weight, in float32.
@@ -74,11 +77,122 @@ func (d *difference) read(first, n int) (*rows, error) {
 	}
 	for k, v := range r.values {
 		if v-v != 0 {
-			return nil, fault.New(fault.Numerical, d.tuned.Path(), "%s: the difference at [%d, %d] is %v",
-				fault.Quote(d.tuned.Name), first+k/in, k%in, v)
+			return nil, d.errNotFinite(first*in+k, v)
 		}
 	}
 	return r, nil
+}
+
+// partElements is about how many elements a thread works on at a time, in whole rows.
+const partElements = 1 << 16
+
+// delta writes rows [first, first+n) of the difference to dst, on all threads, and returns how many entries have other bits.
+func (d *difference) delta(dst []float32, first, n int) (changed int64, err error) {
+	in := d.base.Shape[1]
+	step := max(1, partElements/max(in, 1))
+	parts := (n + step - 1) / step
+	counts, errs := make([]int64, parts), make([]error, parts)
+	kernel.Parallel(parts, func(i int) {
+		lo := i * step
+		rows := min(step, n-lo)
+		counts[i], errs[i] = d.part(dst[lo*in:(lo+rows)*in], first+lo, rows)
+	})
+	for i, c := range counts {
+		if errs[i] != nil {
+			return 0, errs[i]
+		}
+		changed += c
+	}
+	return changed, nil
+}
+
+// part is delta on one thread.
+func (d *difference) part(dst []float32, first, n int) (changed int64, err error) {
+	dtype, in := d.base.DType, d.base.Shape[1]
+	if dtype != checkpoint.BF16 && dtype != checkpoint.F32 {
+		r, err := d.read(first, n)
+		if err != nil {
+			return 0, err
+		}
+		copy(dst, r.values)
+		return r.count(), nil
+	}
+	if err := fault.Canceled(d.ctx, d.tuned.Path(), "nothing written"); err != nil {
+		return 0, err
+	}
+	row := in * dtype.Size()
+	both := buffers.Get().(*[]byte)
+	defer buffers.Put(both)
+	*both = slices.Grow((*both)[:0], 2*n*row)[:2*n*row]
+	base, tuned := (*both)[:n*row], (*both)[n*row:]
+	for _, err := range []error{d.base.ReadAt(base, int64(first)*int64(row)), d.tuned.ReadAt(tuned, int64(first)*int64(row))} {
+		if err != nil {
+			return 0, err
+		}
+	}
+	var bad int
+	if dtype == checkpoint.BF16 {
+		changed, bad = subtractHalves(dst, checkpoint.Halves(base), checkpoint.Halves(tuned))
+	} else {
+		changed, bad = subtractFloats(dst, checkpoint.Floats(base), checkpoint.Floats(tuned))
+	}
+	if bad >= 0 {
+		return 0, d.errNotFinite(first*in+bad, dst[bad])
+	}
+	return changed, nil
+}
+
+// buffers are for the bytes of both models.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// infinite has the bits that are all set in what is not finite.
+const infinite = 0x7f800000
+
+// subtractHalves writes tuned − base to dst, bfloat16 numbers. It returns how many have other bits, and the last place where
+// these have a difference that is not finite, −1 for none. Where the bits are the same the difference is 0, whatever they are.
+func subtractHalves(dst []float32, base, tuned []uint16) (changed int64, bad int) {
+	base, tuned, bad = base[:len(dst)], tuned[:len(dst)], -1
+	for k := range dst {
+		b, t := uint32(base[k]), uint32(tuned[k])
+		changed += int64(((b ^ t) + 0xffff) >> 16)
+		v := math.Float32frombits(t<<16) - math.Float32frombits(b<<16)
+		if math.Float32bits(v)&infinite == infinite {
+			if b == t {
+				v = 0
+			} else {
+				bad = k
+			}
+		}
+		dst[k] = v
+	}
+	return changed, bad
+}
+
+// subtractFloats is subtractHalves for float32 numbers.
+func subtractFloats(dst, base, tuned []float32) (changed int64, bad int) {
+	base, tuned, bad = base[:len(dst)], tuned[:len(dst)], -1
+	for k := range dst {
+		b, t := math.Float32bits(base[k]), math.Float32bits(tuned[k])
+		if b != t {
+			changed++
+		}
+		v := tuned[k] - base[k]
+		if math.Float32bits(v)&infinite == infinite {
+			if b == t {
+				v = 0
+			} else {
+				bad = k
+			}
+		}
+		dst[k] = v
+	}
+	return changed, bad
+}
+
+// errNotFinite is the error of a difference.
+func (d *difference) errNotFinite(flat int, v float32) error {
+	in := d.base.Shape[1]
+	return fault.New(fault.Numerical, d.tuned.Path(), "%s: the difference at [%d, %d] is %v", fault.Quote(d.tuned.Name), flat/in, flat%in, v)
 }
 
 // subtract fills in values and fused.

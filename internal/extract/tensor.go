@@ -144,21 +144,17 @@ func (e *extractor) lowRank(d *difference, module string, t *TensorReport) (adap
 	out, in := d.base.Shape[0], d.base.Shape[1]
 	seen := 0 // rows of the first pass
 	f, err := svd.Truncate(svd.Source{Rows: out, Cols: in, Read: func(dst []float32, first, n int) error {
-		rows, err := d.read(first, n)
-		if err != nil {
-			return err
-		}
-		copy(dst, rows.values)
+		changed, err := d.delta(dst, first, n)
 		if seen < out {
 			seen += n
-			t.Changed += rows.count()
+			t.Changed += changed
 		}
-		return nil
+		return err
 	}}, e.Rank, e.Seed)
 	if err != nil {
 		return nil, err
 	}
-	t.Taken, t.squares, t.rest = int64(out)*int64(in), f.Squares, f.Error()
+	t.Taken, t.squares, t.rest = int64(out)*int64(in), f.Squares, f.Rest
 	return &adapter.LowRank{Name: module, Out: out, In: in, R: e.Rank, A: f.A, B: f.B, Alpha: float64(e.Rank), Scale: 1}, nil
 }
 

@@ -77,7 +77,7 @@ func (j *job) adapter(ctx context.Context) (*adapter.Adapter, *AdapterResult, er
 					Name: moduleOf(t.Name), Out: t.Shape[0], In: t.Shape[1], R: j.Rank, A: f.A, B: f.B, Alpha: float64(j.Rank), Scale: 1,
 				}
 				squares += f.Squares
-				rest += f.Error()
+				rest += f.Rest
 			}
 		}
 		if err != nil {

@@ -13,12 +13,13 @@ import (
 // matrix returns a matrix with the given singular values.
 func matrix(rows, cols int, sigma []float64) []float32 {
 	g := rand.New(rand.NewPCG(1, 2))
+	k := (len(sigma) + unit - 1) / unit * unit
 	basis := func(n int) []float32 {
-		x := make([]float32, n*len(sigma))
+		x := make([]float32, n*k)
 		for i := range x {
 			x[i] = float32(g.NormFloat64())
 		}
-		orthonormalize(x, n, len(sigma), 2)
+		orthonormalize(x, n, k, 2)
 		return x
 	}
 	u, v := basis(rows), basis(cols)
@@ -26,8 +27,8 @@ func matrix(rows, cols int, sigma []float64) []float32 {
 	for i := range rows {
 		for j := range cols {
 			sum := 0.0
-			for k, s := range sigma {
-				sum += s * float64(u[i*len(sigma)+k]) * float64(v[j*len(sigma)+k])
+			for l, s := range sigma {
+				sum += s * float64(u[i*k+l]) * float64(v[j*k+l])
 			}
 			d[i*cols+j] = float32(sum)
 		}
@@ -89,12 +90,16 @@ func TestTruncate(t *testing.T) {
 				t.Errorf("‖D‖² is %v, want %v", f.Squares, total)
 			}
 			got := distance(d, f, c.rows, c.cols, c.r)
-			if math.Abs(got-want) > 1e-4*math.Max(total, 1e-9) || math.Abs(f.Error()-got) > 1e-4*math.Max(total, 1e-9) {
-				t.Errorf("‖D − BA‖² is %v, said to be %v, want %v", got, f.Error(), want)
+			if math.Abs(got-want) > 1e-4*math.Max(total, 1e-9) || math.Abs(f.Rest-got) > 1e-9*total+1e-4*got {
+				t.Errorf("‖D − BA‖² is %v, said to be %v, want %v", got, f.Rest, want)
 			}
 			again, err := Truncate(source(d, c.rows, c.cols), c.r, 7)
 			if err != nil || !slices.Equal(again.A, f.A) || !slices.Equal(again.B, f.B) {
 				t.Errorf("not reproducible: %v", err)
+			}
+			inBlocks, err := truncate(source(d, c.rows, c.cols), c.r, 7, 0)
+			if err != nil || math.Abs(inBlocks.Rest-f.Rest) > 1e-9*total+1e-4*got {
+				t.Errorf("of a matrix that is not kept ‖D − BA‖² is %v, not %v; %v", inBlocks.Rest, f.Rest, err)
 			}
 		})
 	}
@@ -129,20 +134,57 @@ func TestNoise(t *testing.T) {
 
 func TestReadError(t *testing.T) {
 	want := errors.New("gone")
-	calls := 0
-	for limit := range 6 {
-		calls = 0
-		_, err := Truncate(Source{10, 10, func([]float32, int, int) error {
-			if calls++; calls > limit {
-				return want
+	for _, c := range []struct{ kept, reads int }{{100, 1}, {99, 7}} {
+		calls := 0
+		failing := func(limit int) error {
+			calls = 0
+			_, err := truncate(Source{10, 10, func([]float32, int, int) error {
+				if calls++; calls > limit {
+					return want
+				}
+				return nil
+			}}, 2, 1, c.kept)
+			return err
+		}
+		for limit := range c.reads {
+			if err := failing(limit); !errors.Is(err, want) || calls != limit+1 {
+				t.Errorf("failing at read %d: %v after %d", limit+1, err, calls)
 			}
-			return nil
-		}}, 2, 1)
-		if !errors.Is(err, want) {
-			t.Errorf("failing at read %d: %v", limit+1, err)
+		}
+		if err := failing(c.reads); err != nil {
+			t.Errorf("read %d times: %v", calls, err)
 		}
 	}
 	if _, err := Truncate(Source{}, 0, 1); err == nil {
 		t.Error("rank 0")
+	}
+}
+
+// TestOrthonormalize: what is independent becomes orthonormal however near to dependent it is, what is not becomes zero.
+func TestOrthonormalize(t *testing.T) {
+	const n, k, independent = 200, 48, 20
+	g := rand.New(rand.NewPCG(3, 4))
+	x := make([]float32, n*k)
+	for i := range n {
+		for j := range independent {
+			x[i*k+j] = float32(g.NormFloat64())
+			if j > 0 { // almost the one before it
+				x[i*k+j] = x[i*k+j-1] + 1e-3*x[i*k+j]
+			}
+		}
+		for j := independent; j < k; j++ {
+			x[i*k+j] = float32(j) * x[i*k+j%independent]
+		}
+	}
+	orthonormalize(x, n, k, 2)
+	c := columns(x, n, k)
+	for i, v := range gram(c, c) {
+		want := 0.0
+		if i/k == i%k && i/k < independent {
+			want = 1
+		}
+		if math.Abs(v-want) > 1e-6 {
+			t.Errorf("columns %d and %d have the product %v", i/k, i%k, v)
+		}
 	}
 }

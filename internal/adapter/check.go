@@ -106,7 +106,7 @@ func (c *checker) base(a *Adapter, where string) {
 	if got == want {
 		return
 	}
-	c.Add("%swas trained on another base: its fingerprint is %s, this one's %s", where, fault.Quote(want), got)
+	c.Add("%swas trained on another base: its fingerprint is %s, this one's %s", where, fault.Quote(want), fault.Quote(got))
 	digest := a.Digest()
 	for _, f := range Fusions(c.m.Files()[0].Metadata()) {
 		if f.Digest == digest {

@@ -52,8 +52,9 @@ With --config, the files, tokenizer and lengths are those of a run.`,
 				return fault.New(fault.Usage, "", "MODEL and FILEs, or --config: not both")
 			case o.config == "" && len(args) < 2:
 				return fault.New(fault.Usage, "", "want MODEL and FILEs, or --config FILE").WithHint("`shira data --help` shows examples")
-			case o.show < 0 || o.maxSeqLength < 0:
-				return fault.New(fault.Usage, "", "--show and --max-seq-length: want no negative number")
+			}
+			if err := notNegative(cmd.Flags(), "show", "max-seq-length"); err != nil {
+				return err
 			}
 			if o.config != "" {
 				for _, name := range append([]string{"max-seq-length", "train-on-inputs"}, flagsOfFiles...) {

@@ -3,16 +3,17 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"shira/internal/adapter"
 	"shira/internal/config"
 	"shira/internal/eval"
 	"shira/internal/fault"
+	"shira/internal/kernel"
 )
 
 type evalOptions struct {
@@ -29,8 +30,9 @@ type evalOptions struct {
 	asJSON        bool
 }
 
-// evalFromEnv are the flags of eval that the environment can set too.
-var evalFromEnv = []string{"threads", "max-seq-length"}
+// scoringFromEnv are the flags of the commands that score without a configuration, eval and freeze-gate, which the environment
+// can set too.
+var scoringFromEnv = []string{"threads", "max-seq-length", "compute-dtype"}
 
 func newEvalCmd(a *app) *cobra.Command {
 	var o evalOptions
@@ -65,11 +67,11 @@ exit code is 9. With --each it holds for every row but the model's own.`,
   shira eval base-fused --data test.jsonl --max-perplexity 12`,
 		Annotations: exits(fault.Malformed, fault.Incompatible, fault.Locked, fault.Unrecoverable, fault.Numerical, fault.Gate, fault.Interrupted, fault.Terminated),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := fromEnvironment(cmd.Flags(), evalFromEnv...); err != nil {
-				return err
-			}
 			o.Model, o.rows = args[0], args[1:]
 			o.gated = cmd.Flags().Changed("max-perplexity")
+			if err := o.complete(a, cmd.Flags()); err != nil {
+				return err
+			}
 			return runEval(cmd.Context(), a, o)
 		},
 	}
@@ -84,29 +86,52 @@ exit code is 9. With --each it holds for every row but the model's own.`,
 	f.Float64Var(&o.maxPerplexity, "max-perplexity", 0, "fail with exit code 9 when the perplexity is above `X`")
 	f.BoolVar(&o.ForceBase, "force", false, "apply adapters that were trained on another base")
 	f.IntVar(&o.batchSize, "batch-size", 0, "examples looked at together, `N` of full length; 0: a good number")
-	f.StringVar(&o.computeDType, "compute-dtype", config.Float32, "`TYPE` of the matrix products: float32 or bfloat16")
-	f.IntVar(&o.Threads, "threads", 0, "`N` threads; 0: all cores")
+	addScoring(f, &o.Options, &o.computeDType)
 	addJSON(cmd, &o.asJSON)
 	return cmd
 }
 
+// addScoring adds the flags of how models are scored.
+func addScoring(f *pflag.FlagSet, o *eval.Options, computeDType *string) {
+	f.StringVar(computeDType, "compute-dtype", config.Float32, "`TYPE` of the matrix products: float32 or bfloat16")
+	f.IntVar(&o.Threads, "threads", 0, "`N` threads; 0: all cores")
+}
+
+// completeScoring gives the flags of scoring that were not given the values of their variables, and checks them.
+func (a *app) completeScoring(f *pflag.FlagSet, o *eval.Options, computeDType *string) error {
+	if err := fromEnvironment(f, scoringFromEnv...); err != nil {
+		return err
+	}
+	if err := notNegative(f, "limit", "batch-size", "threads"); err != nil {
+		return err
+	}
+	if o.MaxSeqLength < 0 || o.MaxSeqLength == 1 {
+		return fault.New(fault.Usage, "", "%s: want at least 2, or 0, got %d", flagName(f, "max-seq-length"), o.MaxSeqLength)
+	}
+	dtype, notice, err := config.Choose("compute_dtype", flagName(f, "compute-dtype"), *computeDType)
+	if err != nil {
+		return err
+	}
+	if notice != "" {
+		a.log.notice(notice)
+	}
+	*computeDType, o.Half, o.Notice = dtype, dtype == config.BFloat16, a.log.notice
+	return nil
+}
+
 // complete checks the flags and brings them into the form that package eval takes.
-func (o *evalOptions) complete() error {
+func (o *evalOptions) complete(a *app, f *pflag.FlagSet) error {
+	if err := a.completeScoring(f, &o.Options, &o.computeDType); err != nil {
+		return err
+	}
 	switch {
 	case o.Data == "":
 		return fault.New(fault.Usage, "", "want --data FILE")
 	case o.each && len(o.adapters) > 0:
 		return fault.New(fault.Usage, "", "--adapter and --each: with --each adapters follow MODEL, those of a mixture joined by commas")
-	case o.MaxSeqLength < 0 || o.MaxSeqLength == 1:
-		return fault.New(fault.Usage, "", "--max-seq-length: want at least 2, or 0, got %d", o.MaxSeqLength)
-	case o.Limit < 0 || o.batchSize < 0 || o.Threads < 0:
-		return fault.New(fault.Usage, "", "--limit, --batch-size and --threads: want no negative number")
 	case o.gated && !(o.maxPerplexity >= 1):
 		return fault.New(fault.Usage, "", "--max-perplexity: want at least 1, got %v", o.maxPerplexity)
-	case o.computeDType != config.Float32 && o.computeDType != config.BFloat16:
-		return fault.New(fault.Usage, "", "--compute-dtype: want float32 or bfloat16, got %s", fault.Quote(o.computeDType))
 	}
-	o.Half = o.computeDType == config.BFloat16
 	length := o.MaxSeqLength
 	if length == 0 {
 		length = 512 // only a budget: the result does not depend on it
@@ -132,13 +157,9 @@ func (o *evalOptions) complete() error {
 }
 
 func runEval(ctx context.Context, a *app, o evalOptions) error {
-	if err := o.complete(); err != nil {
-		return err
-	}
 	if err := a.checkSwitched(o.Model, len(o.Adapters)+len(o.mixtures) > 0, o.ForceBase); err != nil {
 		return err
 	}
-	o.Notice = a.log.notice
 	if o.each {
 		return runEach(ctx, a, o)
 	}
@@ -185,18 +206,31 @@ func newResults(r *eval.Result) (o resultsObject) {
 	return o
 }
 
+// scoredObject is what was scored, and in what: the loss depends on both. Fields are only ever added.
+type scoredObject struct {
+	Rows         int    `json:"rows"`      // of the file
+	Examples     int    `json:"examples"`  // scored
+	Truncated    int    `json:"truncated"` // rows
+	NoLabels     int    `json:"no_labels"` // rows left out, since nothing in them counts
+	ComputeDType string `json:"compute_dtype"`
+	Kernel       string `json:"kernel"`
+}
+
+func newScored(o evalOptions, r *eval.Result) scoredObject {
+	return scoredObject{r.Rows, r.Examples, r.Truncated, r.NoLabels, o.computeDType, kernel.Features()}
+}
+
 // evalObject is the JSON of a result. Fields are only ever added.
 func evalObject(o evalOptions, r *eval.Result) any {
 	return struct {
-		Model           string          `json:"model"`
-		Adapters        []adapterObject `json:"adapters"`
-		Data            string          `json:"data"`
-		Rows            int             `json:"rows"`
-		Truncated       int             `json:"truncated"`
-		Results         resultsObject   `json:"results"`
-		TokensPerSecond float64         `json:"tokens_per_second"`
-		PeakRSSBytes    int64           `json:"peak_rss_bytes"`
-	}{o.Model, adapterObjects(o.Adapters), o.Data, r.Rows, r.Truncated, newResults(r), r.TokensPerSecond, r.PeakRSSBytes}
+		Model    string          `json:"model"`
+		Adapters []adapterObject `json:"adapters"`
+		Data     string          `json:"data"`
+		scoredObject
+		Results         resultsObject `json:"results"`
+		TokensPerSecond float64       `json:"tokens_per_second"`
+		PeakRSSBytes    int64         `json:"peak_rss_bytes"`
+	}{o.Model, adapterObjects(o.Adapters), o.Data, newScored(o, r), newResults(r), r.TokensPerSecond, r.PeakRSSBytes}
 }
 
 func (a *app) printEval(o evalOptions, r *eval.Result) {
@@ -208,17 +242,19 @@ func (a *app) printEval(o evalOptions, r *eval.Result) {
 		[2]string{"tokens", commas(r.Tokens)},
 		[2]string{"loss", exactLoss(r.Loss)},
 		[2]string{"perplexity", perplexity(r.Loss)},
+		[2]string{"arithmetic", arithmeticText(o)},
 		[2]string{"speed", rate(r.TokensPerSecond) + " tokens/s"},
 		[2]string{"memory", memoryText(r.PeakRSSBytes)})
 }
 
-// examplesOf says how many examples were scored.
+// examplesOf says how many examples were scored, and which not as they are.
 func examplesOf(r *eval.Result) string {
-	rows := commas(int64(r.Rows))
-	if r.Truncated > 0 {
-		rows += fmt.Sprintf(", %s cut at the maximum length", commas(int64(r.Truncated)))
-	}
-	return rows
+	return countExamples(r.Examples, r.Truncated, "the maximum length", r.NoLabels)
+}
+
+// arithmeticText says in what the losses were computed.
+func arithmeticText(o evalOptions) string {
+	return o.computeDType + ", kernels: " + kernel.Features()
 }
 
 func exactLoss(loss float64) string { return strconv.FormatFloat(loss, 'f', 6, 64) }

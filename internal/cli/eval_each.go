@@ -79,13 +79,12 @@ func eachObject(o evalOptions, list []*eval.Result) any {
 		rows = append(rows, row{adapterObjects(o.mixtures[i]), newResults(r), change, r.TokensPerSecond})
 	}
 	return struct {
-		Model        string `json:"model"`
-		Data         string `json:"data"`
-		Rows         int    `json:"rows"`
-		Truncated    int    `json:"truncated"`
-		Each         []row  `json:"each"`
-		PeakRSSBytes int64  `json:"peak_rss_bytes"`
-	}{o.Model, o.Data, base.Rows, base.Truncated, rows, last.PeakRSSBytes}
+		Model string `json:"model"`
+		Data  string `json:"data"`
+		scoredObject
+		Each         []row `json:"each"`
+		PeakRSSBytes int64 `json:"peak_rss_bytes"`
+	}{o.Model, o.Data, newScored(o, base), rows, last.PeakRSSBytes}
 }
 
 func (a *app) printEach(o evalOptions, list []*eval.Result) {
@@ -95,6 +94,7 @@ func (a *app) printEach(o evalOptions, list []*eval.Result) {
 		[2]string{"data", o.Data},
 		[2]string{"examples", examplesOf(base)},
 		[2]string{"tokens", commas(base.Tokens)},
+		[2]string{"arithmetic", arithmeticText(o)},
 		[2]string{"speed", rate(last.TokensPerSecond) + " tokens/s"},
 		[2]string{"memory", memoryText(last.PeakRSSBytes)})
 	t := newTable("<adapter", "loss", "perplexity", "change of the loss", "standard error")

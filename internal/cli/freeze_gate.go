@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"shira/internal/adapter"
-	"shira/internal/config"
 	"shira/internal/eval"
 	"shira/internal/fault"
 	"shira/internal/fsx"
@@ -37,6 +36,9 @@ OUT is a new PEFT directory. The adapter is not changed.`,
 		Example:     "  shira freeze-gate out --model base --data calib.jsonl -o out-frozen",
 		Annotations: exits(fault.Malformed, fault.Incompatible, fault.Numerical, fault.Interrupted, fault.Terminated),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := a.completeScoring(cmd.Flags(), &o.Options, &o.computeDType); err != nil {
+				return err
+			}
 			o.adapter = args[0]
 			return runFreezeGate(cmd.Context(), a, o)
 		},
@@ -49,8 +51,7 @@ OUT is a new PEFT directory. The adapter is not changed.`,
 	f.IntVar(&o.MaxSeqLength, "max-seq-length", 0, "cut examples to `N` tokens; 0: the model's number of positions")
 	f.IntVar(&o.Limit, "limit", 0, "read the first `N` examples only; 0: all")
 	f.BoolVar(&o.force, "force", false, "take another base than that of the adapter, and replace OUT")
-	f.StringVar(&o.computeDType, "compute-dtype", config.Float32, "`TYPE` of the matrix products: float32 or bfloat16")
-	f.IntVar(&o.Threads, "threads", 0, "`N` threads; 0: all cores")
+	addScoring(f, &o.Options, &o.computeDType)
 	addJSON(cmd, &o.asJSON)
 	return cmd
 }
@@ -63,12 +64,6 @@ func runFreezeGate(ctx context.Context, a *app, o freezeOptions) error {
 		return fault.New(fault.Usage, "", "want --data FILE")
 	case o.out == "":
 		return fault.New(fault.Usage, "", "want -o OUT")
-	case o.MaxSeqLength < 0 || o.MaxSeqLength == 1:
-		return fault.New(fault.Usage, "", "--max-seq-length: want at least 2, or 0, got %d", o.MaxSeqLength)
-	case o.Limit < 0 || o.Threads < 0:
-		return fault.New(fault.Usage, "", "--limit and --threads: want no negative number")
-	case o.computeDType != config.Float32 && o.computeDType != config.BFloat16:
-		return fault.New(fault.Usage, "", "--compute-dtype: want float32 or bfloat16, got %s", fault.Quote(o.computeDType))
 	}
 	if _, err := os.Lstat(o.out); err == nil && !o.force {
 		return fault.New(fault.Usage, o.out, "exists already").WithHint("give another output, or --force")
@@ -76,9 +71,8 @@ func runFreezeGate(ctx context.Context, a *app, o freezeOptions) error {
 	if err := checkFrozen(o); err != nil {
 		return err
 	}
-	o.Half, o.ForceBase = o.computeDType == config.BFloat16, o.force
+	o.ForceBase = o.force
 	o.Adapters = []adapter.Ref{{Path: o.adapter, Weight: 1}}
-	o.Notice = a.log.notice
 	frozen, gates, err := eval.FreezeGates(ctx, o.Options)
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 
 	"shira/internal/buildinfo"
 	"shira/internal/fault"
+	"shira/internal/kernel"
 	"shira/internal/spell"
 )
 
@@ -75,6 +76,9 @@ func (a *app) prepare(cmd *cobra.Command, _ []string) error {
 	}
 	if format != "text" && format != "json" {
 		return fault.New(fault.Usage, "", "%s: want text or json, got %s", formatName, fault.Quote(format))
+	}
+	if err := kernel.Check(); err != nil {
+		return fault.Wrap(fault.Usage, "", err, "kernels")
 	}
 	a.log.configure(level, format == "json")
 	a.running = true

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -49,9 +50,37 @@ func fromEnvironment(flags *pflag.FlagSet, names ...string) error {
 			if flags.Set(name, value) != nil {
 				return fault.New(fault.Usage, "", "%s: want %s, got %s", variableOf(name), wanted(f), fault.Quote(value))
 			}
+			if err := flags.SetAnnotation(name, fromVariable, nil); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// fromVariable marks a flag that has the value of its variable.
+const fromVariable = "shira_from_variable"
+
+// flagName is what to call a flag in errors: by its variable where that gave the value.
+func flagName(flags *pflag.FlagSet, flag string) string {
+	if _, ok := flags.Lookup(flag).Annotations[fromVariable]; ok {
+		return variableOf(flag)
+	}
+	return "--" + flag
+}
+
+// notNegative refuses the flags of those named that are numbers below 0.
+func notNegative(flags *pflag.FlagSet, names ...string) error {
+	var wrong []string
+	for _, name := range names {
+		if n, err := flags.GetInt(name); err == nil && n < 0 {
+			wrong = append(wrong, fmt.Sprintf("%s: want no negative number, got %d", flagName(flags, name), n))
+		}
+	}
+	if len(wrong) == 0 {
+		return nil
+	}
+	return fault.New(fault.Usage, "", "%s", strings.Join(wrong, "; "))
 }
 
 // variableOf returns the variable that stands for a flag.

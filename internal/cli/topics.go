@@ -41,17 +41,17 @@ func environmentTopic() string {
 		t.add(v.name, v.doc)
 	}
 	t.write(&b)
-	b.WriteString("\nEach key of a training configuration has a variable, for `shira train` and\n`shira config show`:\n\n")
+	b.WriteString("\nEach key of a training configuration has a variable, for `shira train`,\n`mask`, `data --config` and `config show`:\n\n")
 	keys := newTable("<VARIABLE", "<KEY")
 	for _, k := range config.Keys() {
 		keys.add(k.Env(), k.Name)
 	}
 	keys.write(&b)
 	var shared []string
-	for _, flag := range evalFromEnv {
+	for _, flag := range scoringFromEnv {
 		shared = append(shared, variableOf(flag))
 	}
-	fmt.Fprintf(&b, "\n`shira eval` also takes %s from them.\n", strings.Join(shared, " and "))
+	fmt.Fprintf(&b, "\nOf these, `shira eval` and `freeze-gate` take %s.\n", strings.Join(shared, ", "))
 	return b.String()
 }
 

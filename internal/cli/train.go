@@ -169,14 +169,19 @@ func (a *app) printPlan(p *train.Plan) {
 
 // examplesText counts the examples, and those that are not used as they are.
 func examplesText(p *train.Plan) string {
+	return countExamples(p.Examples, p.Truncated, "max_seq_length", p.NoLabels)
+}
+
+// countExamples is a number of examples, of which some were cut at a length, and of what is not among them.
+func countExamples(examples, cut int, at string, noLabels int) string {
 	var notes []string
-	if p.Truncated > 0 {
-		notes = append(notes, commas(int64(p.Truncated))+" cut at max_seq_length")
+	if cut > 0 {
+		notes = append(notes, commas(int64(cut))+" cut at "+at)
 	}
-	if p.NoLabels > 0 {
-		notes = append(notes, commas(int64(p.NoLabels))+" more left out, since nothing in them counts")
+	if noLabels > 0 {
+		notes = append(notes, commas(int64(noLabels))+" more left out, since nothing in them counts")
 	}
-	s := commas(int64(p.Examples))
+	s := commas(int64(examples))
 	if len(notes) > 0 {
 		s += " (" + strings.Join(notes, "; ") + ")"
 	}
@@ -229,8 +234,8 @@ func (a *app) printTrained(cfg *config.Train, r *train.Result) {
 	}
 
 	model, dir, file := shellQuote(cfg.ModelNameOrPath), shellQuote(r.OutputDir), evalData(cfg)
-	if r.ValidationCut {
-		file += fmt.Sprintf(" --max-seq-length %d", cfg.MaxSeqLength) // what the validation losses were measured with
+	if r.Cut {
+		file += fmt.Sprintf(" --max-seq-length %d", cfg.MaxSeqLength) // what the losses were measured with
 	}
 	fmt.Fprint(a.stdout, "\nNext:\n")
 	if cfg.Method == "full" {

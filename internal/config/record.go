@@ -53,8 +53,16 @@ func (t *Train) Changed(earlier map[string]string) []string {
 			was = standard[name]
 		}
 		if was != now[name] {
-			changed = append(changed, fmt.Sprintf("%s was %s, is %s", name, was, now[name]))
+			changed = append(changed, fmt.Sprintf("%s was %s, is %s", name, recorded(was), recorded(now[name])))
 		}
 	}
 	return changed
+}
+
+// recorded is a value of a record for people.
+func recorded(value string) string {
+	if value == "null" {
+		return "not given"
+	}
+	return value
 }

@@ -109,8 +109,8 @@ func TestChanged(t *testing.T) {
 		t.Errorf("changed: %q", got)
 	}
 	b.Datasets[0].Weight = 3
-	b.Seed, b.WeightDecay, b.TargetModules = 8, 0.1, []string{"q_proj"}
-	want := []string{`datasets was ["{weight: 2}","{}"], is ["{weight: 3}","{}"]`, `target_modules was ["q_proj","k_proj","v_proj","up_proj","down_proj"], is ["q_proj"]`, "weight_decay was 0, is 0.1", "seed was 7, is 8"}
+	b.R, b.Seed, b.WeightDecay, b.TargetModules = 0, 8, 0.1, []string{"q_proj"}
+	want := []string{`datasets was ["{weight: 2}","{}"], is ["{weight: 3}","{}"]`, "r was 2, is not given", `target_modules was ["q_proj","k_proj","v_proj","up_proj","down_proj"], is ["q_proj"]`, "weight_decay was 0, is 0.1", "seed was 7, is 8"}
 	if got := b.Changed(record); !slices.Equal(got, want) {
 		t.Errorf("changed: %q, want %q", got, want)
 	}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 
 	"shira/internal/fault"
 )
@@ -89,20 +90,41 @@ func (r *resolver) translate(name string, value scalar, at Origin) (string, scal
 	if k := lookup(name); k != nil {
 		canonical = k.Name
 	}
-	for _, s := range synonyms {
-		if s.key != canonical || s.value != value.text || value.isList || value.named != nil {
-			continue
-		}
-		if s.asKey == "" {
-			return "", value
-		}
-		if s.asKey != canonical {
-			r.notices = append(r.notices, fmt.Sprintf("%s: %s: %s is read as %s: %s", at, name, value.text, s.asKey, s.as))
-			name = s.asKey
-		} else {
-			r.notices = append(r.notices, fmt.Sprintf("%s: %s %s is read as %s", at, name, fault.Quote(value.text), s.as))
-		}
-		return name, scalar{text: s.as}
+	if value.isList || value.named != nil {
+		return name, value
 	}
-	return name, value
+	s, ok := meantBy(canonical, value.text)
+	switch {
+	case !ok:
+		return name, value
+	case s.asKey == "":
+		return "", value
+	case s.asKey != canonical:
+		r.notices = append(r.notices, fmt.Sprintf("%s: %s: %s is read as %s: %s", at, name, value.text, s.asKey, s.as))
+		name = s.asKey
+	default:
+		r.notices = append(r.notices, fmt.Sprintf("%s: %s %s is read as %s", at, name, fault.Quote(value.text), s.as))
+	}
+	return name, scalar{text: s.as}
+}
+
+// meantBy returns the synonym that a value of a key is.
+func meantBy(key, value string) (synonym, bool) {
+	i := slices.IndexFunc(synonyms, func(s synonym) bool { return s.key == key && s.value == value })
+	if i < 0 {
+		return synonym{}, false
+	}
+	return synonyms[i], true
+}
+
+// Choose returns the value that text stands for among the choices of a key, where a flag called name gives it and no
+// configuration is read. The notice says what was read instead of what was written, "" where that is the same.
+func Choose(key, name, text string) (value, notice string, err error) {
+	if s, ok := meantBy(key, text); ok && s.asKey == key {
+		text, notice = s.as, fmt.Sprintf("%s: %s is read as %s", name, fault.Quote(text), s.as)
+	}
+	if msg := lookup(key).wrongChoice(text); msg != "" {
+		return "", "", fault.New(fault.Usage, "", "%s: %s", name, msg)
+	}
+	return text, notice, nil
 }

@@ -39,8 +39,10 @@ type Result struct {
 	Loss            float64 // nats per counted token
 	Perplexity      float64 // exp(Loss)
 	Tokens          int64   // counted
-	Rows            int
-	Truncated       int // rows cut at MaxSeqLength
+	Rows            int     // of the file
+	Examples        int     // scored
+	Truncated       int     // rows cut at MaxSeqLength
+	NoLabels        int     // rows left out, since nothing in them counts
 	TokensPerSecond float64
 	PeakRSSBytes    int64
 
@@ -102,7 +104,7 @@ func perplexities(ctx context.Context, o Options, mixtures [][]adapter.Ref, tell
 
 // perplexity scores with the model as it is.
 func perplexity(ctx context.Context, scorer *Scorer, ds *data.Dataset, o Options) (*Result, error) {
-	r := &Result{Rows: ds.Stats.Rows, Truncated: ds.Stats.Truncated}
+	r := &Result{Rows: ds.Stats.Rows, Examples: ds.Len(), Truncated: ds.Stats.Truncated, NoLabels: ds.Stats.NoLabels}
 	if o.compare {
 		scorer.Example = func(nll float64, tokens int) { r.examples = append(r.examples, example{nll, tokens}) }
 	}
@@ -142,7 +144,7 @@ func open(ctx context.Context, o *Options) (*model.Model, *data.Dataset, error) 
 		o.BatchTokens = defaultBatchTokens
 	}
 	if o.MaxSeqLength > m.MaxPositions {
-		err = fault.New(fault.Usage, "", "max-seq-length %d is more than the %d positions of the model", o.MaxSeqLength, m.MaxPositions)
+		err = fault.New(fault.Usage, "", "--max-seq-length %d is more than the %d positions of the model", o.MaxSeqLength, m.MaxPositions)
 	}
 	var ds *data.Dataset
 	if err == nil {

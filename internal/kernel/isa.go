@@ -32,7 +32,7 @@ func choose(forced string, have []isa) (isa, error) {
 	}
 	names := make([]string, len(have))
 	for i, k := range have {
-		if names[i] = isaNames[k]; names[i] == forced {
+		if names[i] = isaNames[k]; strings.EqualFold(names[i], forced) {
 			return k, nil
 		}
 	}
@@ -40,7 +40,7 @@ func choose(forced string, have []isa) (isa, error) {
 }
 
 // Features names the instruction set that the kernels run on: "amx", "avx512bf16", "avx512", "avx2", "neon" or "go", the
-// portable reference. The environment variable SHIRA_KERNEL, read once at start, forces one.
+// portable reference. The environment variable SHIRA_KERNEL, read once at start, forces one, in letters of any case.
 func Features() string { return isaNames[active] }
 
 // Check returns an error when SHIRA_KERNEL names an instruction set that is unknown or that this machine lacks.

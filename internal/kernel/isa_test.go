@@ -17,6 +17,7 @@ func TestChoose(t *testing.T) {
 		{"", []isa{isGo, isAVX2, isAVX512}, isAVX512, ""},
 		{"go", []isa{isGo, isAVX2, isAVX512}, isGo, ""},
 		{"avx2", []isa{isGo, isAVX2, isAVX512}, isAVX2, ""},
+		{"AVX2", []isa{isGo, isAVX2, isAVX512}, isAVX2, ""},
 		{"avx512", []isa{isGo, isAVX2}, isAVX2, `SHIRA_KERNEL is "avx512"; this machine has go, avx2`},
 		{"AVX2\n", []isa{isGo}, isGo, `SHIRA_KERNEL is "AVX2\n"; this machine has go`},
 	} {

@@ -51,7 +51,7 @@ type Result struct {
 	OpenRanks       []eval.Opening `json:"open_ranks,omitempty"`
 	TokensPerSecond float64        `json:"tokens_per_second"` // mean over the steps
 	PeakRSSBytes    int64          `json:"peak_rss_bytes"`
-	ValidationCut   bool           `json:"-"`                 // some rows of the validation file were longer than max_seq_length
+	Cut             bool           `json:"-"`                 // rows of the validation file, or without one of the training file, were cut
 	Profile         *Profile       `json:"profile,omitempty"` // where it was asked for
 }
 

@@ -320,6 +320,9 @@ func (s *session) addWhole() error {
 			}
 			s.deltas = append(s.deltas, &adapter.Whole{Name: w.Name, Out: w.Out, In: w.In})
 		}
+		if !found && adapter.Tied(s.model.Checkpoint)(name) {
+			return fault.New(fault.Incompatible, "", "modules_to_save: %s is tied to the input embedding, and is no matrix of its own", fault.Quote(name))
+		}
 		if !found {
 			return fault.New(fault.Usage, "", "modules_to_save: %s is no matrix of the model", fault.Quote(name)).
 				WithHint("the model's matrices are its embedding, its output head where that is another, and %s", strings.Join(layerKinds(s.model), ", "))

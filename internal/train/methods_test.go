@@ -300,10 +300,18 @@ func TestPatternsMustMatch(t *testing.T) {
 
 // TestModulesToSave refuses what cannot be trained whole.
 func TestModulesToSave(t *testing.T) {
-	for name, kind := range map[string]fault.Kind{"embed_tokens": fault.Incompatible, "q_proj": fault.Usage, "norm": fault.Usage} {
+	for name, want := range map[string]struct {
+		kind fault.Kind
+		text string
+	}{
+		"embed_tokens": {fault.Incompatible, "is tied"},
+		"lm_head":      {fault.Incompatible, `"lm_head" is tied to the input embedding`},
+		"q_proj":       {fault.Usage, "is adapted already"},
+		"norm":         {fault.Usage, "is no matrix of the model"},
+	} {
 		cfg := tinyConfig(t, checkpoint.F32)
 		cfg.Method, cfg.ModulesToSave = "lora", []string{name}
-		if _, err := MakePlan(context.Background(), cfg); fault.KindOf(err) != kind {
+		if _, err := MakePlan(context.Background(), cfg); fault.KindOf(err) != want.kind || !strings.Contains(err.Error(), want.text) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -146,7 +146,7 @@ func (t *trainer) end(ctx context.Context) (*Result, error) {
 		OutputDir: t.cfg.OutputDir, Steps: t.Step, TrainLoss: t.TrainLoss, EvalLoss: t.LossNow, EvalLossBefore: t.LossBefore,
 		TrainableParameters: t.trained(), TokensPerSecond: float64(t.Tokens) / t.Seconds, ResumedFrom: t.resumed,
 		BestStep: t.BestStep, StoppedEarly: t.Stopped,
-		ValidationCut: t.valid != nil && t.valid.Stats.Truncated > 0,
+		Cut: t.valid != nil && t.valid.Stats.Truncated > 0 || len(t.cfg.ValidationData()) == 0 && t.train.Stats.Truncated > 0,
 	}
 	if best := t.keepBest(); best > 0 && best != t.Step {
 		if err := t.takeBest(); err != nil {

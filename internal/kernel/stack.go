@@ -114,15 +114,15 @@ func (p *stackProduct) pack(buf *stackBuffer) {
 	}
 }
 
-// mul computes block b of y = A·x, or adds it with acc.
-func (p *stackProduct) mul(buf *stackBuffer, x, y Tensor, b int, acc bool) {
+// mul computes y = A·x for a block, or adds it with acc.
+func (p *stackProduct) mul(buf *stackBuffer, x, y []float32, acc bool) {
 	if !p.parts {
-		matMulTask(buf.left, x, y, 0, p.rows, b, b+1, acc)
+		matMulTask(buf.left, NewTensor(x, p.depth), NewTensor(y, p.rows), 0, p.rows, 0, 1, acc)
 		return
 	}
 	pairs := p.pairs()
-	splitPairs(x.Blk(b), buf.x[:], pairs*Block)
-	partProduct(p.rows, pairs, buf.parts[:], 3*tileGroup*pairs, buf.x[:], pairs*Block, buf.x[:], y.Blk(b), acc)
+	splitPairs(x, buf.x[:], pairs*Block)
+	partProduct(p.rows, pairs, buf.parts[:], 3*tileGroup*pairs, buf.x[:], pairs*Block, buf.x[:], y, acc)
 }
 
 // Mul computes y = W·x, or adds it to y with acc. before runs before the product of each block.
@@ -136,7 +136,30 @@ func (s *Stack) Mul(x, y Tensor, acc bool, before func(b int)) {
 		defer p.put(buf)
 		for b := blocks * i / tasks; b < blocks*(i+1)/tasks; b++ {
 			before(b)
-			p.mul(buf, x, y, b, acc)
+			p.mul(buf, x.Blk(b), y.Blk(b), acc)
+		}
+	})
+}
+
+// Through goes with each of blocks through W and back, in a thread's memory: fill makes the block x, turn replaces W·x by dy, and take
+// gets Wᵀ·dy.
+func (s *Stack) Through(blocks int, fill, turn, take func(b int, block []float32)) {
+	there, back := s.product(false), s.product(true)
+	defer there.end()
+	defer back.end()
+	tasks := min(blocks, 8*Threads())
+	Parallel(tasks, func(i int) {
+		w, wt, room := there.take(), back.take(), borrow((s.In+s.Out)*Block)
+		defer there.put(w)
+		defer back.put(wt)
+		defer buffers.Put(room)
+		x, y := (*room)[:s.In*Block], (*room)[s.In*Block:]
+		for b := blocks * i / tasks; b < blocks*(i+1)/tasks; b++ {
+			fill(b, x)
+			there.mul(w, x, y, false)
+			turn(b, y)
+			back.mul(wt, y, x, false)
+			take(b, x)
 		}
 	})
 }
@@ -185,7 +208,7 @@ func (s *Stack) Backward(sampled []Sampled, dy, x, dx Tensor, before, after func
 			}
 			for b := b0; b < b1; b++ {
 				if buf != nil {
-					p.mul(buf, dy, dx, b, false)
+					p.mul(buf, dy.Blk(b), dx.Blk(b), false)
 				}
 				if after != nil {
 					after(b)

@@ -61,6 +61,14 @@ func TestStack(t *testing.T) {
 				off += out
 			}
 			requireClose(t, fmt.Sprint(c, ": dx"), dx.Data, want.Data, 1e-5)
+
+			got, there := tensor(15, c.in), tensor(16, s.Out)
+			s.Mul(x, there, false, func(int) {})
+			s.Through(c.blocks, func(b int, xs []float32) { copy(xs, x.Blk(b)) }, func(b int, y []float32) {
+				requireSame(t, fmt.Sprint(c, ": on the way"), y, there.Blk(b))
+				copy(y, dy.Blk(b))
+			}, func(b int, dxs []float32) { copy(got.Blk(b), dxs) })
+			requireSame(t, fmt.Sprint(c, ": and back"), got.Data, dx.Data)
 			for b, n := range state {
 				if n != 2 {
 					t.Fatalf("%v: block %d is not announced once before and once after", c, b)

@@ -38,6 +38,9 @@ func (g *Graph) CrossEntropy(x *Var, head *Weight) (*Var, error) {
 	}
 	c := &crossEntropy{g: g, head: head, rows: x.rows, needGrad: x.needGrad}
 	c.scratch.New = func() any { return new([]float32) }
+	if s := (&kernel.Stack{In: head.In, Out: head.Out, Weights: [][]float32{head.Data}}); x.needGrad && head.Half == nil && head.Dense == nil && s.Small() {
+		c.stack = s
+	}
 	g.vocab, g.headIn, g.halfHead, g.pairedHead = head.Out, head.In, head.Half != nil, c.paired()
 	inputs := []*G.Node{x.node}
 	// A head tied to the embedding's table shares its parameter: the loss adds to the gradient, the embedding, whose
@@ -114,6 +117,7 @@ type crossEntropy struct {
 	head     *Weight
 	rows     int
 	needGrad bool
+	stack    *kernel.Stack // the head, where it is small, in float32 and not trained
 
 	positions []int32 // the counted ones
 	targets   []int32
@@ -172,6 +176,8 @@ func (c *crossEntropy) forward(x kernel.Tensor) error {
 		c.score(x)
 	} else if c.paired() {
 		c.trainPairs(x, dx)
+	} else if c.stack != nil {
+		c.trainStack(x, dx)
 	} else {
 		c.train(x, dx)
 	}
@@ -216,6 +222,23 @@ func (c *crossEntropy) train(x, dx kernel.Tensor) {
 			kernel.GradDense(logits, xs, p.Grad, first > 0)
 		}
 	}
+}
+
+// trainStack is train for a small head: a block's logits are in the cache until their gradients have been summed.
+func (c *crossEntropy) trainStack(x, dx kernel.Tensor) {
+	n := len(c.positions)
+	blocks := kernel.Blocks(n)
+	factors := grow(&c.factors, blocks*kernel.Block)
+	factor := func(b int) *[kernel.Block]float32 { return (*[kernel.Block]float32)(factors[b*kernel.Block:]) }
+	c.stack.Through(blocks, func(b int, xs []float32) {
+		gatherBlock(x, ofBlock(c.positions, b), xs)
+	}, func(b int, logits []float32) {
+		at, end := b*kernel.Block, min((b+1)*kernel.Block, n)
+		softmaxLoss(logits, c.targets[at:end], c.nll[at:end], float32(c.g.batch.Scale), factor(b))
+	}, func(b int, dxs []float32) {
+		kernel.ScaleCols(dxs, factor(b))
+		scatterBlock(dxs, ofBlock(c.positions, b), dx)
+	})
 }
 
 // paired says whether the logits' gradients exist in bfloat16 alone.
@@ -446,30 +469,51 @@ func softmaxLoss(logits []float32, targets []int32, nll []float32, scale float32
 
 // gather copies the tokens at positions of x side by side to xs and zeroes the rest of its last block.
 func gather(x kernel.Tensor, positions []int32, xs kernel.Tensor) {
-	kernel.Parallel(xs.N(), func(b int) {
-		dst := xs.Blk(b)
-		ps := positions[b*kernel.Block : min((b+1)*kernel.Block, len(positions))]
-		if len(ps) < kernel.Block {
-			clear(dst)
-		}
-		for t, p := range ps {
-			src := x.Blk(int(p) / kernel.Block)[int(p)%kernel.Block:]
-			for f := range x.Rows {
-				dst[f*kernel.Block+t] = src[f*kernel.Block]
-			}
+	kernel.Parallel(xs.N(), func(b int) { gatherBlock(x, ofBlock(positions, b), xs.Blk(b)) })
+}
+
+// ofBlock returns the positions of block b.
+func ofBlock(positions []int32, b int) []int32 {
+	return positions[b*kernel.Block : min((b+1)*kernel.Block, len(positions))]
+}
+
+// gatherBlock is gather for a block.
+func gatherBlock(x kernel.Tensor, positions []int32, dst []float32) {
+	if len(positions) < kernel.Block {
+		clear(dst)
+	}
+	forRuns(positions, func(t, block, at, n int) {
+		src := x.Blk(block)
+		for f := 0; f < len(dst); f += kernel.Block {
+			copy(dst[f+t:][:n], src[f+at:])
 		}
 	})
 }
 
 // scatter is gather's inverse: it writes the tokens of xs to their positions of x.
 func scatter(xs kernel.Tensor, positions []int32, x kernel.Tensor) {
-	kernel.Parallel(xs.N(), func(b int) {
-		src := xs.Blk(b)
-		for t, p := range positions[b*kernel.Block : min((b+1)*kernel.Block, len(positions))] {
-			dst := x.Blk(int(p) / kernel.Block)[int(p)%kernel.Block:]
-			for f := range x.Rows {
-				dst[f*kernel.Block] = src[f*kernel.Block+t]
-			}
+	kernel.Parallel(xs.N(), func(b int) { scatterBlock(xs.Blk(b), ofBlock(positions, b), x) })
+}
+
+// scatterBlock is scatter for a block.
+func scatterBlock(src []float32, positions []int32, x kernel.Tensor) {
+	forRuns(positions, func(t, block, at, n int) {
+		dst := x.Blk(block)
+		for f := 0; f < len(src); f += kernel.Block {
+			copy(dst[f+at:][:n], src[f+t:])
 		}
 	})
+}
+
+// forRuns calls f for every run of neighbours in positions: n from the t-th on are tokens from at on of a block.
+func forRuns(positions []int32, f func(t, block, at, n int)) {
+	for t := 0; t < len(positions); {
+		p := int(positions[t])
+		n := 1
+		for t+n < len(positions) && int(positions[t+n]) == p+n && (p+n)%kernel.Block > 0 {
+			n++
+		}
+		f(t, p/kernel.Block, p%kernel.Block, n)
+		t += n
+	}
 }

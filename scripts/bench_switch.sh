@@ -16,7 +16,7 @@ done
 [[ -d $dir/low ]] || go run ./scripts/randmodel --size 1.1b --adapter lora --r 32 "$dir/low"
 trap '$shira -q switch "$model" --revert >/dev/null' EXIT
 
-echo "== on the disk: seconds of a switch, and of writing and syncing the same bytes; the least of five"
+echo "== on the disk: seconds of a switch, and of writing and syncing the same bytes; medians of five pairs"
 SHIRA_BENCH_MODEL=$PWD/$model SHIRA_BENCH_ADAPTERS="$PWD/$dir/sparse1 $PWD/$dir/sparse2" \
   go test -run '^$' -bench OnDisk -benchtime 5x ./internal/switcher | grep -E '^Benchmark'
 for to in sparse1 low; do

@@ -12,6 +12,7 @@ import (
 	"shira/internal/checkpoint"
 	"shira/internal/fault"
 	"shira/internal/fsx"
+	"shira/internal/kernel"
 )
 
 // TensorsFile is the name of the safetensors file in a PEFT directory; it stands alone when written here.
@@ -224,32 +225,39 @@ func (m *Method) readAll(tensors []checkpoint.Tensor, c *Config, known shapes, p
 		modules = append(modules, module)
 	}
 	slices.Sort(modules)
-	deltas := make([]Delta, 0, len(modules))
-	for _, module := range modules {
-		whole, isWhole := parts[module][wholeWeight]
-		if _, ok := known[module]; !ok && len(known) > 0 && !isWhole {
-			p.Add("%s: the file's configuration does not say its shape", fault.Quote(module))
-			continue
-		}
-		var d Delta
-		if isWhole {
-			if d = readWhole(module, whole, p); len(parts[module]) > 1 {
-				p.Add("%s: was trained whole, but has tensors of a %s adapter too", fault.Quote(module), m.Name)
-			}
-		} else {
-			d = m.read(module, parts[module], c, known, p)
-		}
-		if d != nil {
-			deltas = append(deltas, d)
-		}
-		for _, t := range parts[module] {
-			t.Release()
-		}
+	deltas := make([]Delta, len(modules))
+	found := make([]problems, len(modules))
+	kernel.Parallel(len(modules), func(i int) {
+		deltas[i] = m.readModule(modules[i], parts[modules[i]], c, known, &found[i])
+	})
+	for i := range found {
+		p.append(&found[i])
 	}
 	for _, module := range known.without(parts) {
 		p.Add("%s: the file's configuration has its shape, but there are no tensors", fault.Quote(module))
 	}
-	return deltas
+	return slices.DeleteFunc(deltas, func(d Delta) bool { return d == nil })
+}
+
+// readModule reads the delta of one module, nil where there are problems, and lets go of its tensors.
+func (m *Method) readModule(module string, parts map[string]checkpoint.Tensor, c *Config, known shapes, p *problems) Delta {
+	defer func() {
+		for _, t := range parts {
+			t.Release()
+		}
+	}()
+	whole, isWhole := parts[wholeWeight]
+	if _, ok := known[module]; !ok && len(known) > 0 && !isWhole {
+		p.Add("%s: the file's configuration does not say its shape", fault.Quote(module))
+		return nil
+	}
+	if !isWhole {
+		return m.read(module, parts, c, known, p)
+	}
+	if len(parts) > 1 {
+		defer p.Add("%s: was trained whole, but has tensors of a %s adapter too", fault.Quote(module), m.Name)
+	}
+	return readWhole(module, whole, p)
 }
 
 // without returns the modules of known that have no tensors, sorted.

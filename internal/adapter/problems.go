@@ -18,6 +18,14 @@ func (p *problems) addErr(name string, err error) {
 	p.Add("%s: %v", name, err)
 }
 
+// append adds the problems of q.
+func (p *problems) append(q *problems) {
+	p.Append(&q.Problems)
+	if p.failed == nil {
+		p.failed = q.failed
+	}
+}
+
 // err returns nil when there was no problem, and otherwise one Incompatible error about path that says them all.
 func (p *problems) err(path, summary string) error {
 	if p.failed != nil {

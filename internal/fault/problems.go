@@ -22,6 +22,15 @@ func (p *Problems) Add(format string, args ...any) {
 	}
 }
 
+// Append adds the problems of q.
+func (p *Problems) Append(q *Problems) {
+	p.list = append(p.list, q.list[:min(len(q.list), max(0, maxProblems-p.n))]...)
+	p.n += q.n
+	if p.hint == "" {
+		p.hint = q.hint
+	}
+}
+
 // Full says that there are more than are spelled out, so that it is of no use to look closer at another.
 func (p *Problems) Full() bool { return p.n > maxProblems }
 

@@ -125,9 +125,12 @@ func (w *Worker) mergeSparse(first, n int) {
 				p.row(first+r, w.raw[i].cols, w.scratch[i])
 			}
 		}
-		if len(w.views) == 2 && w.Method.combine == nil {
+		switch {
+		case w.single():
+			w.sumOne(r * w.Shape[1])
+		case len(w.views) == 2 && w.Method.combine == nil:
 			w.sumPair(r * w.Shape[1])
-		} else {
+		default:
 			w.mergeEntries(r * w.Shape[1])
 		}
 	}
@@ -217,6 +220,18 @@ func (w *Worker) mergeEntries(base int) {
 			v.cols, v.values = v.cols[1:], v.values[1:]
 		}
 		w.at, w.sum = append(w.at, int32(base)+col), append(w.sum, w.combined())
+	}
+}
+
+// sumOne is mergeEntries for a single term, whose entries need no account of their parts.
+func (w *Worker) sumOne(base int) {
+	v, weight := w.views[0], w.weights[0]
+	n := len(w.at)
+	w.at = slices.Grow(w.at, len(v.cols))[:n+len(v.cols)]
+	w.sum = slices.Grow(w.sum, len(v.cols))[:n+len(v.cols)]
+	for i, col := range v.cols {
+		w.at[n+i] = int32(base) + col
+		w.sum[n+i] = 0 + float64(weight*float64(v.values[i])) // a sum is never −0
 	}
 }
 

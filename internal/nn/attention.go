@@ -50,25 +50,27 @@ func (g *Graph) Attention(qkv *Var, h Heads) (*Var, error) {
 	y := &Var{rows: h.Query * h.Size, needGrad: qkv.needGrad}
 	a.y = y
 	a.place()
-	g.heads = h
+	g.attnRows = max(g.attnRows, h.scratchRows(qkv.act.halves != nil, g.Training))
 	fwd := newOp("attention", activationType, nominal(y.rows), func(in []G.Value) (G.Value, error) {
 		a.taken, y.act.tokens = false, nil
-		out := y.act.buf.get(g.blocks, y.rows)
 		if qkv.act.halves != nil {
 			a.forwardHalf(qkv.act.halves, y.act.halves)
-		} else {
-			a.forward(values(in[0], qkv.rows), out)
+			return y.act.filledHalves(g)
 		}
+		a.forward(values(in[0], qkv.rows), y.act.buf.get(g.blocks, y.rows))
 		return y.act.filled()
 	})
-	fwd.show = y.act.show
 	fwd.wrt, fwd.flops = []bool{qkv.needGrad}, a.flops
 	fwd.diff = func(grad *G.Node) (G.Nodes, error) {
 		bwd := newOp("attention backward", activationType, nominal(qkv.rows), func(in []G.Value) (G.Value, error) {
 			return a.differentiate(in[0])
 		})
 		bwd.flops = func() float64 { return 2 * a.flops() }
-		g.mem.dQKV.reserve(qkv.rows)
+		if qkv.act.taker != nil && h.Size%blk == 0 {
+			g.pieceRows = max(g.pieceRows, qkv.rows)
+		} else {
+			g.mem.dQKV.reserve(qkv.rows)
+		}
 		d, err := bwd.apply(grad)
 		return G.Nodes{d}, err
 	}
@@ -80,8 +82,13 @@ func (g *Graph) Attention(qkv *Var, h Heads) (*Var, error) {
 // place decides where the result lives: in bfloat16 where the queries, keys and values do.
 func (a *attention) place() {
 	g, y := a.g, a.y
+	if y.needGrad {
+		g.keptRows += a.h.Query
+		if a.small() && a.qkv.act.halves == nil {
+			g.keptRows += a.h.Query
+		}
+	}
 	if a.qkv.act.halves != nil {
-		g.halfHeads = true
 		rows := 0
 		if !g.Training || g.Checkpointing {
 			rows = a.qkv.rows + y.rows
@@ -90,7 +97,7 @@ func (a *attention) place() {
 			rows += y.rows
 		}
 		g.headRows = max(g.headRows, rows)
-		y.act.keepHalves(g, y.rows, g.mem.heads.reserve(y.rows), &g.mem.headsHalves, func() error {
+		y.act.keepHalves(g, y.rows, &g.mem.heads, &g.mem.headsHalves, func() error {
 			x, err := a.qkv.act.againHalves()
 			if err == nil {
 				a.forwardHalf(x, y.act.halves)
@@ -166,14 +173,19 @@ type scratch struct {
 	half halfScratch
 }
 
-// scratchRows is the width of a worker's scratch memory per token of the longest sequence, for the backward pass, which
-// needs the most: keys, values and their gradients, and two blocks of scores; in bfloat16, one block of what is computed of scores, and
-// two of a chunk's queries.
-func (h Heads) scratchRows(half bool) int {
-	if half {
-		return 4*halfWidth(h.Size) + 2*blk + (1+2*halfChunk)*blk/2
+// scratchRows is the width of a worker's scratch memory per token of the longest sequence: keys, values and a block of scores; for the
+// backward pass their gradients as well; in bfloat16, one block of what is computed of scores, and two of a chunk's queries.
+func (h Heads) scratchRows(half, training bool) int {
+	width := halfWidth(h.Size)
+	switch {
+	case half && training:
+		return 4*width + 2*blk + (1+2*halfChunk)*blk/2
+	case half:
+		return width + blk + blk/2
+	case training:
+		return 2*h.Size + 2*panelWidth(h.Size) + 2*blk
 	}
-	return 2*h.Size + 2*panelWidth(h.Size) + 2*blk
+	return 2*h.Size + blk
 }
 
 // attentionScratch hands scratch memory to workers; there are never more pieces than workers.

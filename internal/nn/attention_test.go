@@ -148,7 +148,7 @@ func TestAttentionAllocatesOnce(t *testing.T) {
 			a, qkv, dy := attend(h, tokens)
 			y, dqkv, in, dyHalves, out := like(dy), like(qkv), halvesOf(qkv), halvesOf(dy), halvesOf(dy)
 			// Scratch memory, two numbers for each query, and a mebibyte for all else.
-			limit := int64(4*tokens*(h.scratchRows(half)+2)) + 1<<20
+			limit := int64(4*tokens*(h.scratchRows(half, true)+2)) + 1<<20
 			got := allocated(func() {
 				if half {
 					a.forwardHalf(in, out)

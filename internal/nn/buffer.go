@@ -52,8 +52,8 @@ type activation struct {
 	// Where float32 values would only pass through memory, they do not exist as a whole.
 	optional bool // who reads the value says whether it must be in the buffer, and reserves that
 	hollow   bool // the value is in the memory of the next product's operand alone
-	// parts returns what computes features from f on of block b again, at most a strip of them.
-	parts func() (func(b, f int, y []float32), error)
+	// parts computes features from f on of block b again, at most a strip of them.
+	parts func(b, f int, y []float32)
 	// Who reads the value multiplies small weights with it, block by block, and makes each block when its turn comes: with pending in
 	// the forward pass, and with what blocks returns where it needs the value again.
 	pulled  bool
@@ -103,18 +103,26 @@ func (a *activation) againHalves() (*kernel.Halves, error) {
 	return a.halves, nil
 }
 
-// show writes a value that is in bfloat16 only to the buffer.
+// show writes a value that is in bfloat16 to the buffer.
 func (a *activation) show() {
-	if a.halves != nil {
-		a.halves.Expand(a.buf.get(a.halves.Blocks(), a.rows))
-		a.buf.owner = a
-	}
+	a.halves.Expand(a.buf.get(a.halves.Blocks(), a.rows))
+	a.buf.owner = a
 }
 
 // filled says that the buffer holds a's value now, and returns it.
 func (a *activation) filled() (G.Value, error) {
 	a.buf.owner = a
 	return a.buf.value, nil
+}
+
+// filledHalves says that a's value is in bfloat16 now, and returns what the graph has of it: nothing, unless somebody looks.
+func (a *activation) filledHalves(g *Graph) (G.Value, error) {
+	if g.watched {
+		a.show()
+		return a.filled()
+	}
+	a.buf.owner = a
+	return g.hollow(), nil
 }
 
 // again returns the activation's value during the backward pass.

@@ -65,24 +65,14 @@ type Graph struct {
 	params []*Param
 
 	Options
-	mem        shared
-	kept       []*buffer // activations that layers keep for the backward pass
-	keptHalf   int       // features of the activations that are kept in bfloat16
-	halfRows   int       // features of the widest operand in bfloat16
-	tokenRows  int       // and of the two operands of the widest sampled product
-	besideRows int       // and of the operands of low-rank changes
-	takenRows  int       // and of the gradients that are taken in pieces
-	watched    bool      // values must be whole, for somebody looks at them
-	nothing    *tensor.Dense
-	attn       attentionScratch
-	heads      Heads // of the widest attention
-	vocab      int   // of the loss
-	headIn     int   // features that its head takes
-	halfHead   bool  // its products are in bfloat16
-	pairedHead bool  // and its logits' gradients exist in bfloat16 alone
-	halfHeads  bool  // attention's are
-	headRows   int   // features of what layers share in bfloat16 of the widest attention's input, output and gradient
-	result     Result
+	mem     shared
+	kept    []*buffer // activations that layers keep for the backward pass
+	attn    attentionScratch
+	loss    *crossEntropy
+	watched bool // values must be whole, for somebody looks at them
+	nothing *tensor.Dense
+	sizes
+	result Result
 }
 
 // Options says what a graph is for.
@@ -163,35 +153,6 @@ type Result struct {
 	Loss   float64   // sum over counted tokens of the negative log-likelihood, in nats
 	Tokens int       // counted tokens
 	NLL    []float32 // per counted token, in order; valid until the next Run
-}
-
-// Memory is what a run of a graph needs besides its weights, in bytes.
-type Memory struct {
-	Activations int64 // kept for the backward pass
-	Shared      int64 // used by all layers in turn
-	Logits      int64
-	Attention   int64
-}
-
-// Memory returns what a batch of tokens tokens needs whose longest sequence has longest. The graph must be complete; in
-// training, compiled.
-func (g *Graph) Memory(tokens, longest int) Memory {
-	block := int64(4 * kernel.Block)
-	n := int64(kernel.Blocks(tokens))
-	var m Memory
-	for _, b := range g.kept {
-		m.Activations += n * int64(b.most) * block
-	}
-	m.Activations += n * int64(g.keptHalf) * block / 2
-	for _, b := range g.mem.all() {
-		m.Shared += n * int64(b.most) * block
-	}
-	m.Shared += n * int64(g.halfRows+g.tokenRows+g.besideRows+g.headRows+g.takenRows) * block / 2
-	if g.vocab > 0 {
-		m.Logits = g.logitsMemory(n)
-	}
-	m.Attention = int64(kernel.Threads()) * int64(kernel.Blocks(longest)) * block * int64(g.heads.scratchRows(g.halfHeads))
-	return m
 }
 
 // Machine runs a compiled graph.

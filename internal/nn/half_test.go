@@ -61,8 +61,8 @@ func TestCheckpointingNeedsLessMemory(t *testing.T) {
 	if half >= all || inputs >= half {
 		t.Errorf("%d bytes kept, %d with bfloat16, %d with checkpointing", all, half, inputs)
 	}
-	// The inputs of two layers and of the head, of 8 blocks.
-	if want := int64(3 * 20 * 8 * kernel.Block * 4); inputs != want {
+	// The inputs of two layers and of the head, and a number for each of 4 heads of two layers, of 8 blocks.
+	if want := int64((3*20 + 2*4) * 8 * kernel.Block * 4); inputs != want {
 		t.Errorf("%d bytes kept with checkpointing, want %d", inputs, want)
 	}
 }

@@ -66,7 +66,7 @@ func (g *Graph) Linear(kind linearKind, x, residual *Var, weights ...*Weight) (*
 	l.even = !slices.ContainsFunc(weights[:len(weights)-1], func(w *Weight) bool { return w.Out%2 == 1 })
 	l.place()
 	fwd := newOp("linear "+weights[0].Name, activationType, nominal(y.rows), l.forward)
-	fwd.wrt, fwd.diff, fwd.flops, fwd.show = wrt, l.diff, l.flops, l.y.act.show
+	fwd.wrt, fwd.diff, fwd.flops = wrt, l.diff, l.flops
 	var err error
 	y.node, err = fwd.apply(inputs...)
 	return y, err
@@ -82,17 +82,20 @@ func (l *linear) place() {
 		g.halfRows = max(g.halfRows, l.x.rows, l.y.rows)
 		for _, w := range l.weights {
 			if w.Sparse != nil && g.Training && !l.whole {
-				g.tokenRows = max(g.tokenRows, w.In+w.Out)
+				g.xTokenRows, g.dyTokenRows = max(g.xTokenRows, w.In), max(g.dyTokenRows, w.Out)
 			}
 		}
 	}
 	if l.whole && l.to > l.from {
-		g.tokenRows = max(g.tokenRows, l.x.rows+l.to-l.from)
+		g.xTokenRows, g.dyTokenRows = max(g.xTokenRows, l.x.rows), max(g.dyTokenRows, l.to-l.from)
 	}
-	if x := &l.x.act; x.optional {
+	switch x := &l.x.act; {
+	case x.optional:
 		if x.hollow = l.whole; !l.whole {
 			x.buf.reserve(l.x.rows)
 		}
+	case x.halves != nil && len(l.params) > 0 && !l.whole: // gradients take values
+		x.buf.reserve(l.x.rows)
 	}
 	plain := l.even && !slices.ContainsFunc(l.weights, func(w *Weight) bool { return w.adapted() || w.Bias != nil || w.Half == nil })
 	switch {
@@ -149,19 +152,21 @@ func (l *linear) forward(in []G.Value) (G.Value, error) {
 		r = values(in[1], l.y.rows)
 	}
 	l.compute(values(in[0], l.x.rows), r)
-	if !l.direct {
-		return l.y.act.filled()
+	if l.y.act.halves != nil {
+		return l.y.act.filledHalves(l.g)
 	}
-	if l.g.watched {
-		_, err := l.y.act.again()
-		return l.y.act.buf.value, err
-	}
-	return l.g.hollow(), nil
+	return l.y.act.filled()
 }
 
 // again computes the result once more during the backward pass.
 func (l *linear) again() error {
-	x, err := l.x.act.again()
+	var x kernel.Tensor
+	var err error
+	if l.x.act.halves != nil {
+		_, err = l.x.act.againHalves()
+	} else {
+		x, err = l.x.act.again()
+	}
 	if err != nil {
 		return err
 	}
@@ -223,7 +228,7 @@ func (l *linear) keep(y kernel.Tensor) {
 	}
 }
 
-// operand prepares the input x for products. In float32 it may not be there yet.
+// operand prepares the input x for products. In float32 it may not be there yet: only what drops some of it reads it there.
 func (l *linear) operand(x kernel.Tensor) operand {
 	m, h := &l.g.mem, l.x.act.halves
 	switch {
@@ -234,7 +239,8 @@ func (l *linear) operand(x kernel.Tensor) operand {
 		return m.operand(l.weights[0], x)
 	}
 	if slices.ContainsFunc(l.weights, func(w *Weight) bool { return w.drops(l.g) }) {
-		h.Expand(x)
+		l.x.act.show()
+		x = kernel.NewTensor(l.x.act.buf.data, l.x.rows)
 	}
 	return operand{x: x, halves: h}
 }

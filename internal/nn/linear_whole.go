@@ -11,7 +11,7 @@ import (
 func (l *linear) takePieces() {
 	if g := l.g; l.whole && !g.Checkpointing {
 		l.y.act.taker = l
-		g.takenRows = max(g.takenRows, l.y.rows+l.to-l.from)
+		g.takenRows, g.takenTokenRows = max(g.takenRows, l.y.rows), max(g.takenTokenRows, l.to-l.from)
 	}
 }
 
@@ -150,15 +150,19 @@ func (l *linear) gradient() G.Value {
 
 // fillTokens arranges the value, of rows features, as the right operand of sampled products.
 func (a *activation) fillTokens(g *Graph, rows int, tokens *kernel.TokenHalves) error {
-	if a.parts == nil {
+	part := a.parts
+	switch {
+	case a.halves != nil:
+		h, err := a.againHalves()
+		if err != nil {
+			return err
+		}
+		part = h.Features
+	case part == nil:
 		x, err := a.again()
 		if err == nil {
 			kernel.Parallel(g.blocks, func(b int) { tokens.SetBand(b, 0, x.Blk(b)) })
 		}
-		return err
-	}
-	part, err := a.parts()
-	if err != nil {
 		return err
 	}
 	kernel.Parallel(g.blocks, func(b int) {

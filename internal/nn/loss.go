@@ -41,7 +41,7 @@ func (g *Graph) CrossEntropy(x *Var, head *Weight) (*Var, error) {
 	if s := (&kernel.Stack{In: head.In, Out: head.Out, Weights: [][]float32{head.Data}}); x.needGrad && head.Half == nil && head.Dense == nil && s.Small() {
 		c.stack = s
 	}
-	g.vocab, g.headIn, g.halfHead, g.pairedHead = head.Out, head.In, head.Half != nil, c.paired()
+	g.loss = c
 	inputs := []*G.Node{x.node}
 	// A head tied to the embedding's table shares its parameter: the loss adds to the gradient, the embedding, whose
 	// backward pass comes last, returns it.
@@ -413,26 +413,28 @@ func chunkBlocks(vocab int, pairs bool) int {
 	return max(1, min(16, logitsBytes/(size*kernel.Block*vocab)))
 }
 
-// logitsMemory is what the loss needs for blocks of positions, in bytes.
-func (g *Graph) logitsMemory(blocks int64) int64 {
+// memory is what the loss needs for blocks of positions, in bytes, and operand the widest operand in bfloat16, in features of a block,
+// which is in shared memory.
+func (c *crossEntropy) memory(blocks int64) (bytes, operand int64) {
 	const block = 4 * kernel.Block
-	vocab := int64(g.vocab)
-	if !g.Training {
-		n := min(blocks, scoreBlocks)
-		size := n * block * (int64(kernel.Threads())*scoreRows + 2*(vocab+scoreRows-1)/scoreRows)
-		if !g.halfHead {
-			size += kernel.RightMemory(g.headIn, n)
+	vocab, rows, threads, half := int64(c.head.Out), int64(c.rows), int64(kernel.Threads()), c.head.Half != nil
+	n := min(blocks, int64(chunkBlocks(c.head.Out, c.paired())))
+	switch {
+	case !c.g.Training:
+		n = min(blocks, scoreBlocks)
+		bytes, operand = n*block*(rows+threads*scoreRows+2*(vocab+scoreRows-1)/scoreRows), n*rows
+		if !half {
+			bytes += kernel.RightMemory(c.rows, n)
 		}
-		return size
+	case c.paired():
+		bytes, operand = n*block*(2*rows+rows/2+threads*trainRows+vocab/trainRows+1), n*vocab
+	default:
+		bytes, operand = n*block*(2*rows+vocab), n*vocab
 	}
-	if g.pairedHead {
-		return min(blocks, int64(chunkBlocks(g.vocab, true))) * block * (vocab/2 + int64(kernel.Threads())*trainRows + vocab/trainRows + 1)
+	if !half {
+		operand = 0
 	}
-	size := min(blocks, int64(chunkBlocks(g.vocab, false))) * vocab * block
-	if g.halfHead {
-		size += size / 2
-	}
-	return size
+	return bytes, operand
 }
 
 // softmaxLoss writes −log softmax(logits)[target] of one block's tokens to nll and replaces the logits

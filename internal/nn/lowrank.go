@@ -64,7 +64,7 @@ func (a *LowRank) forward(g *Graph, x operand, y kernel.Tensor) {
 
 // components returns g ⊙ A·F(x).
 func (a *LowRank) components(g *Graph, x operand) kernel.Tensor {
-	n := x.x.N()
+	n := g.blocks
 	zs, gated := a.buffers(g)
 	z := zs.get(n, a.down.Out)
 	x.mul(&a.down, false, z, false)
@@ -90,7 +90,7 @@ func (a *LowRank) drops(g *Graph) bool { return g.Training && a.Dropout > 0 }
 // gradients writes the gradients of a's parameters for the gradient dy of y, and returns that of A·F(x), which
 // x's gradient is made of.
 func (a *LowRank) gradients(g *Graph, x operand, dy operand) kernel.Tensor {
-	n := x.x.N()
+	n := g.blocks
 	if g.Checkpointing {
 		a.components(g, x)
 	}

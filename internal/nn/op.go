@@ -38,7 +38,6 @@ type op struct {
 	diff  func(grad *G.Node) (G.Nodes, error)
 	flops func() float64 // of the current batch's matrix products; nil for none
 	cost  cost
-	show  func() // writes a value that is not in float32 yet, for the watch; nil where there is none
 	watch *watch // nil but for a run that looks for numbers that are none
 }
 
@@ -79,9 +78,6 @@ func (o *op) Do(in ...G.Value) (v G.Value, err error) {
 	}()
 	v, err = o.do(in)
 	if o.watch != nil && err == nil {
-		if o.show != nil {
-			o.show()
-		}
 		err = o.watch.see(o, v)
 	}
 	return v, err

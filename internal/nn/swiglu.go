@@ -21,7 +21,7 @@ func (g *Graph) SwiGLU(x *Var) (*Var, error) {
 	a := &s.y.act
 	a.buf, a.recompute, a.blocks = &g.mem.act, s.again, s.blocks
 	if x.act.halves != nil {
-		a.optional, a.parts = true, s.parts
+		a.optional, a.parts = true, s.piece
 	} else {
 		a.buf.reserve(s.n)
 	}
@@ -120,8 +120,6 @@ func (s *swiglu) inputs(b, f int, gateRoom, upRoom []float32) (gate, up []float3
 	xs := s.xs.Blk(b)
 	return xs[f*kernel.Block:][:len(gateRoom)], xs[(s.n+f)*kernel.Block:][:len(upRoom)]
 }
-
-func (s *swiglu) parts() (func(b, f int, y []float32), error) { return s.piece, nil }
 
 func (s *swiglu) diff(grad *G.Node) (G.Nodes, error) {
 	bwd := newOp("swiglu backward", activationType, nominal(s.x.rows), s.backward)

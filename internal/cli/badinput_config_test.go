@@ -114,12 +114,13 @@ mask --config run.yaml -o new.st`
 		{"offset beyond the weight", with("offset: 7"), 2, "a mask of 64 entries after an offset of 224 exceeds the 256", ""},
 		{"target that is not there", with("target_modules: [q_proj, qq_proj]"), 2, `target_modules match nothing in the model: "qq_proj"|q_proj, up_proj`, ""},
 		{"density of none of the targets", instead("r", "density: 0.1\ndensity_pattern: {o_proj: 0.2}"), 2, `density_pattern matches none of the target weights: "o_proj"`, ""},
-		{"an output that exists", instead("output_dir", "output_dir: out"), 2, "the output directory holds a run already|overwrite_output_dir", ""},
-		{"an output of a run that has ended", instead("output_dir", "output_dir: out\nresume_from_checkpoint: auto"), 2, "the output directory holds a run already|that run has ended", ""},
+		{"an output that exists", instead("output_dir", "output_dir: out"), 2, "the output directory holds a run already|overwrite_output_dir", "train --config run.yaml"},
+		{"an output of a run that has ended", instead("output_dir", "output_dir: out\nresume_from_checkpoint: auto"), 2, "the output directory holds a run already|that run has ended", "train --config run.yaml"},
 		{"more steps than a life has", instead("max_steps", "max_steps: 1000000000000"), 2, "more than 100000000 steps", ""},
 		{"more epochs than a life has", instead("max_steps", "num_train_epochs: 1e300"), 2, "more than 100000000 steps", ""},
 		{"factors beyond all memory", instead("mask", "method: lora\nmax_memory: 1e-6"), 2, "factors of this rank take|lower r", ""},
-		{"too little memory", with("max_memory: 0.001"), 2, "the run needs about", ""},
+		{"too little memory", with("max_memory: 0.001"), 2, "the run needs about|or set compute_dtype", ""},
+		{"too little memory for bfloat16", with("max_memory: 0.001\ncompute_dtype: bfloat16"), 2, "the run needs about|lower max_seq_length", ""},
 	})
 }
 

@@ -44,10 +44,11 @@ func percent(share float64) string {
 		return fmt.Sprintf("%.0f%%", p)
 	case p > 99.9 && p < 100:
 		return fmt.Sprintf("%g%%", math.Floor(p*1000)/1000)
-	case p >= 0.1:
+	case math.Abs(p) >= 0.1:
 		return fmt.Sprintf("%.1f%%", p)
 	}
-	return strconv.FormatFloat(p, 'g', 2, 64) + "%"
+	digits := 1 - int(math.Floor(math.Log10(math.Abs(p)))) // of which two are not 0
+	return strings.TrimRight(strconv.FormatFloat(p, 'f', digits, 64), "0") + "%"
 }
 
 // rate formats a throughput: 34,210, or 3.2 below ten.

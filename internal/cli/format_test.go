@@ -16,7 +16,7 @@ func TestFormats(t *testing.T) {
 		{byteSize(0), "0 B"}, {byteSize(1023), "1023 B"}, {byteSize(1024), "1.0 KiB"}, {byteSize(3565158), "3.4 MiB"},
 		{byteSize(1<<20 - 1), "1.0 MiB"}, {byteSize(1<<63 - 1), "8.0 EiB"},
 		{percent(0), "0%"}, {percent(1), "100%"}, {percent(0.012), "1.2%"}, {percent(0.9999), "99.99%"}, {percent(0.9999999), "99.999%"},
-		{percent(0.00042), "0.042%"}, {percent(0.5), "50.0%"},
+		{percent(0.00042), "0.042%"}, {percent(0.5), "50.0%"}, {percent(4.6e-7), "0.000046%"}, {percent(0.000999), "0.1%"}, {percent(-0.1), "-10.0%"},
 		{rate(3.21), "3.2"}, {rate(34210.4), "34,210"},
 		{shape(nil), "scalar"}, {shape([]int{64, 172}), "64×172"},
 		{plural(0, "step"), "no step"}, {plural(1, "step"), "1 step"}, {plural(2000, "step"), "2,000 steps"},

@@ -74,6 +74,9 @@ func runTrain(ctx context.Context, a *app, o trainOptions) error {
 	if err := a.checkSwitched(r.Train.ModelNameOrPath, true, false); err != nil {
 		return err
 	}
+	if o.dryRun && o.profile {
+		return fault.New(fault.Usage, "", "--dry-run and --profile: a dry run takes no step to profile")
+	}
 	if o.dryRun {
 		return runTrainDry(ctx, a, &r.Train, o.asJSON)
 	}
@@ -100,10 +103,13 @@ func runTrainDry(ctx context.Context, a *app, cfg *config.Train, asJSON bool) er
 		a.log.notice(n)
 	}
 	if asJSON {
-		return a.printJSON(plan)
+		if err := a.printJSON(plan); err != nil {
+			return err
+		}
+		return plan.Refusal
 	}
 	a.printPlan(plan)
-	return nil
+	return plan.Refusal
 }
 
 // printPlan prints what a run would do.
@@ -157,12 +163,10 @@ func (a *app) printPlan(p *train.Plan) {
 	a.printDatasets(p.Files)
 
 	memory := newTable("<peak memory, estimated", "")
-	var total int64
 	for _, m := range p.Memory {
 		memory.add(m.Component, byteSize(m.Bytes))
-		total += m.Bytes
 	}
-	memory.add("total", byteSize(total))
+	memory.add("total", byteSize(p.MemoryTotal))
 	fmt.Fprintln(a.stdout)
 	memory.write(a.stdout)
 }

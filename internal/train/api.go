@@ -51,8 +51,8 @@ type Result struct {
 	OpenRanks       []eval.Opening `json:"open_ranks,omitempty"`
 	TokensPerSecond float64        `json:"tokens_per_second"` // mean over the steps
 	PeakRSSBytes    int64          `json:"peak_rss_bytes"`
-	Cut             bool           `json:"-"`                 // rows of the validation file, or without one of the training file, were cut
-	Profile         *Profile       `json:"profile,omitempty"` // where it was asked for
+	Cut             bool           `json:"-"`       // rows of the validation file, or without one of the training file, were cut
+	Profile         *Profile       `json:"profile"` // where it was asked for, and there was a second step
 }
 
 // Profile says where a run's time went.
@@ -77,7 +77,9 @@ type Plan struct {
 	ShareOfTargets float64      `json:"share_of_targets"` // trained / entries of the matched weights
 	ShareOfModel   float64      `json:"share_of_model"`   // trained / parameters of the model
 	AdapterBytes   int64        `json:"adapter_bytes"`    // of what the run writes
-	Memory         []PlanMemory `json:"memory"`           // estimate of the peak, by component
+	Checkpointing  bool         `json:"gradient_checkpointing"`
+	Memory         []PlanMemory `json:"memory"`       // estimate of the peak, by component
+	MemoryTotal    int64        `json:"memory_bytes"` // and of all
 	Examples       int          `json:"examples"`
 	Truncated      int          `json:"truncated"`       // examples cut at max_seq_length
 	NoLabels       int          `json:"no_labels"`       // examples dropped for having nothing to predict
@@ -86,6 +88,7 @@ type Plan struct {
 	Steps          int          `json:"steps"`
 	TokensPerStep  int          `json:"tokens_per_step"` // at most
 	Notices        []string     `json:"-"`               // what the user should know, one line each
+	Refusal        error        `json:"-"`               // of a run that would not fit in memory, or nil
 }
 
 // PlanTarget is one entry of target_modules and what it matched.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -71,6 +73,7 @@ func (t *trainer) advance() error {
 	spent := time.Since(start)
 	if t.Step == t.resumed { // the first step makes room for what follows
 		t.machine.ResetProfile()
+		boundGarbage()
 	} else {
 		t.profiled += spent
 	}
@@ -89,6 +92,25 @@ func (t *trainer) advance() error {
 		return t.out.step(info)
 	}
 	return nil
+}
+
+// boundGarbage makes the collector run once steps have left garbageBytes: it would wait until they have left as much as is in use,
+// which over a long run makes the peak that much higher.
+func boundGarbage() {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	percent := max(1, int(100*garbageBytes/m.HeapAlloc))
+	if percent < gcPercent() { // which is -1 where the collector is off
+		debug.SetGCPercent(percent)
+	}
+}
+
+// gcPercent returns what debug.SetGCPercent was last told.
+func gcPercent() int {
+	now := debug.SetGCPercent(-1)
+	debug.SetGCPercent(now)
+	return now
 }
 
 // step takes optimizer step number step, from 0.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"shira/internal/adapter"
 	"shira/internal/config"
@@ -12,7 +13,8 @@ import (
 	"shira/internal/procstat"
 )
 
-// MakePlan sets a run up, without training or writing anything, and returns what it would do.
+// MakePlan sets a run up, without training or writing anything, and returns what it would do. What keeps a run from
+// starting is no error here: a note, or where it would not fit in memory the plan's Refusal.
 func MakePlan(ctx context.Context, cfg *config.Train) (*Plan, error) {
 	s := &session{cfg: cfg, dry: true}
 	if err := s.setUp(ctx); err != nil {
@@ -24,7 +26,9 @@ func MakePlan(ctx context.Context, cfg *config.Train) (*Plan, error) {
 		return nil, err
 	}
 	defer machine.Close()
-	if err := checkOutput(cfg); err != nil {
+	if err := checkOutput(cfg); fault.KindOf(err) == fault.Usage {
+		s.notices = append(s.notices, fmt.Sprintf("a run would not start: %v: %s", err, fault.HintOf(err)))
+	} else if err != nil {
 		return nil, err
 	}
 	from, err := resumeFrom(cfg, func(n string) { s.notices = append(s.notices, n) })
@@ -38,27 +42,46 @@ func MakePlan(ctx context.Context, cfg *config.Train) (*Plan, error) {
 		}
 		s.notices = append(s.notices, fmt.Sprintf("the run goes on after step %d, from %s", from.Step, from.dir))
 	}
-	return s.plan(), nil
+	plan := s.plan()
+	plan.Refusal = s.checkMemory()
+	return plan, nil
 }
 
-// fitMemory keeps the run within max_memory: it turns checkpointing on where that is what it takes, and refuses a run that
-// would still not fit. The graph must be compiled. It reports whether the graph must be built again.
-func (s *session) fitMemory() (rebuild bool, err error) {
-	limit := int64(s.cfg.MaxMemory * (1 << 30))
-	var need int64
-	for _, m := range s.planMemory() {
-		need += m.Bytes
+// overMemory returns the estimate of a run that takes more than max_memory, and 0 of any other. The graph must be compiled.
+func (s *session) overMemory() int64 {
+	if need := totalMemory(s.planMemory()); s.cfg.MaxMemory > 0 && need > int64(s.cfg.MaxMemory*(1<<30)) {
+		return need
 	}
-	switch {
-	case limit == 0 || need <= limit:
-		return false, nil
-	case !s.cfg.GradientCheckpointing:
-		s.cfg.GradientCheckpointing = true
-		return true, nil
+	return 0
+}
+
+// checkMemory refuses a run that does not fit in max_memory whatever compile turned on for that.
+func (s *session) checkMemory() error {
+	need := s.overMemory()
+	if need == 0 {
+		return nil
 	}
-	return false, fault.New(fault.Usage, "", "the run needs about %.2f GiB even with gradient_checkpointing; max_memory is %g GiB",
-		float64(need)/(1<<30), s.cfg.MaxMemory).
-		WithHint("lower per_device_train_batch_size or max_seq_length, or set compute_dtype: bfloat16; --dry-run lists what takes the memory")
+	var lower []string
+	if s.loader.BatchSize() > 1 {
+		lower = append(lower, "lower per_device_train_batch_size")
+	}
+	lower = append(lower, "lower max_seq_length")
+	if !s.cfg.Half() {
+		lower = append(lower, "set compute_dtype: bfloat16")
+	}
+	hint := strings.Join(lower, ", or ")
+	if !s.dry {
+		hint += "; --dry-run lists what takes the memory"
+	}
+	return fault.New(fault.Usage, "", "the run needs about %.2f GiB even with gradient_checkpointing; max_memory is %g GiB",
+		float64(need)/(1<<30), s.cfg.MaxMemory).WithHint("%s", hint)
+}
+
+func totalMemory(memory []PlanMemory) (n int64) {
+	for _, m := range memory {
+		n += m.Bytes
+	}
+	return n
 }
 
 // machineMemory is procstat.Memory but in tests.
@@ -66,10 +89,7 @@ var machineMemory = procstat.Memory
 
 // tooMuch says that a run needs more memory than the machine has, "" where it does not, or limit is 0 for unknown.
 func tooMuch(memory []PlanMemory, limit int64) string {
-	var need int64
-	for _, m := range memory {
-		need += m.Bytes
-	}
+	need := totalMemory(memory)
 	if limit == 0 || need <= limit {
 		return ""
 	}
@@ -126,6 +146,7 @@ func (s *session) plan() *Plan {
 	p.ShareOfModel = float64(p.Trained) / float64(p.Parameters)
 	p.AdapterBytes = s.writtenBytes()
 	p.Memory = s.planMemory()
+	p.MemoryTotal, p.Checkpointing = totalMemory(p.Memory), cfg.GradientCheckpointing
 	if n := tooMuch(p.Memory, machineMemory()); n != "" && cfg.MaxMemory == 0 {
 		p.Notices = append(p.Notices, n)
 	}

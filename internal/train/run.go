@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"shira/internal/config"
@@ -40,12 +41,14 @@ func Run(ctx context.Context, cfg *config.Train, obs Observer) (*Result, error) 
 		return nil, err
 	}
 	s.digestTokens()
-	asked := cfg.GradientCheckpointing
 	machine, err := s.compile()
 	if err != nil {
 		return nil, err
 	}
 	defer machine.Close()
+	if err := s.checkMemory(); err != nil {
+		return nil, err
+	}
 	out, err := openOutput(cfg)
 	if err != nil {
 		return nil, err
@@ -60,12 +63,10 @@ func Run(ctx context.Context, cfg *config.Train, obs Observer) (*Result, error) 
 	}
 	t.planned = s.plan()
 	obs.Start(t.planned)
-	if cfg.GradientCheckpointing != asked {
-		obs.Notice(fmt.Sprintf("gradient_checkpointing is on, to stay within max_memory: %g GiB", cfg.MaxMemory))
-	}
 	if err := t.begin(from); err != nil {
 		return nil, err
 	}
+	defer debug.SetGCPercent(gcPercent()) // which boundGarbage lowers
 	if err := t.loop(ctx); err != nil {
 		err = t.interrupted(ctx, err)
 		if t.Step > 0 {
@@ -171,7 +172,10 @@ func (t *trainer) end(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	r.PeakRSSBytes = procstat.PeakRSS()
-	if t.cfg.Profile {
+	switch {
+	case t.cfg.Profile && t.profiled == 0:
+		t.obs.Notice("nothing to profile: the first step is not counted; take at least 2")
+	case t.cfg.Profile:
 		r.Profile = t.profile()
 	}
 	return r, nil
@@ -210,9 +214,7 @@ func (t *trainer) profile() *Profile {
 	for _, o := range p.Operators {
 		p.Flops += o.Flops
 	}
-	if p.Seconds > 0 {
-		p.Utilisation = p.Flops / p.Seconds / p.PeakFlops
-	}
+	p.Utilisation = p.Flops / p.Seconds / p.PeakFlops
 	return p
 }
 

@@ -2,7 +2,6 @@ package train
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
@@ -154,11 +153,12 @@ func (s *session) compile() (*nn.Machine, error) {
 		if err != nil {
 			return nil, err
 		}
-		again, err := s.fitMemory()
-		if err == nil && !again {
+		if s.cfg.GradientCheckpointing || s.overMemory() == 0 {
 			return machine, nil
 		}
-		if err := errors.Join(err, machine.Close()); err != nil {
+		s.cfg.GradientCheckpointing = true
+		s.notices = append(s.notices, fmt.Sprintf("gradient_checkpointing is turned on, to stay within max_memory: %g GiB", s.cfg.MaxMemory))
+		if err := machine.Close(); err != nil {
 			return nil, err
 		}
 	}

@@ -178,7 +178,13 @@ func TestMaxMemory(t *testing.T) {
 		t.Fatalf("%d bytes with checkpointing, %d without", least, all)
 	}
 	cfg.GradientCheckpointing, cfg.MaxMemory = false, float64(all+least)/2/(1<<30)
-	need()
+	p, err := MakePlan(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !p.Checkpointing || p.MemoryTotal >= all || p.Refusal != nil || !strings.Contains(strings.Join(p.Notices, "\n"), "gradient_checkpointing is turned on") {
+		t.Errorf("memory for checkpointing only: %+v", p)
+	}
 	if !cfg.GradientCheckpointing {
 		t.Errorf("checkpointing is still off: %d bytes, %d with it", all, least)
 	}
@@ -188,7 +194,14 @@ func TestMaxMemory(t *testing.T) {
 		t.Errorf("enough memory: %q, checkpointing %v", rec.notices, cfg.GradientCheckpointing)
 	}
 	cfg.MaxMemory, cfg.OverwriteOutputDir = 1e-3, true
-	if _, err := MakePlan(context.Background(), cfg); fault.KindOf(err) != fault.Usage {
+	p, err = MakePlan(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fault.KindOf(p.Refusal) != fault.Usage || p.MemoryTotal == 0 {
+		t.Errorf("far too little memory: %v, a plan with %d bytes", p.Refusal, p.MemoryTotal)
+	}
+	if _, err := Run(context.Background(), cfg, &recorder{}); fault.KindOf(err) != fault.Usage || !strings.Contains(fault.HintOf(err), "--dry-run") {
 		t.Errorf("far too little memory: %v", err)
 	}
 }
@@ -354,9 +367,9 @@ func TestOutputDirectoryIsNotOverwritten(t *testing.T) {
 	if err != nil || !bytes.Equal(before, after) {
 		t.Fatalf("the refused run changed the adapter (%v)", err)
 	}
-	// A plan finds the same fault.
-	if _, err := MakePlan(context.Background(), cfg); fault.KindOf(err) != fault.Usage {
-		t.Errorf("a plan: %v", err)
+	// A plan, which writes nothing, says so beside what else there is to say.
+	if p, err := MakePlan(context.Background(), cfg); err != nil || len(p.Notices) != 1 || !strings.Contains(p.Notices[0], "a run would not start") {
+		t.Errorf("a plan: %+v, %v", p, err)
 	}
 	cfg.OverwriteOutputDir = true
 	// What a failed run leaves is the old result and its metrics, and the new metrics so far.

@@ -7,20 +7,12 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"shira/internal/report"
 )
 
 // commas formats n with thousands separated: 15,840.
-func commas(n int64) string {
-	s := strconv.FormatInt(n, 10)
-	sign := ""
-	if n < 0 {
-		sign, s = "-", s[1:]
-	}
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return sign + s
-}
+var commas = report.Commas
 
 // byteSize formats a number of bytes: 512 B, 3.4 MiB.
 func byteSize(n int64) string {

@@ -300,6 +300,7 @@ func (a *app) printFused(r *fuse.Report, written bool, seconds float64) {
 	a.printOverlaps(r)
 	a.printWorst(r.Tensors)
 	a.noteExtremes(r)
+	a.noteOutsizes(r)
 	for _, name := range r.LeftOut {
 		a.log.notice("not copied to the output: " + name)
 	}
@@ -330,6 +331,20 @@ func (a *app) noteExtremes(r *fuse.Report) {
 		}
 		a.log.notice(fmt.Sprintf("the base's %s holds numbers that are odd, and so does the output: %s", fault.Quote(e.Name), what))
 	}
+}
+
+// noteOutsizes notes changes that leave little of the base.
+func (a *app) noteOutsizes(r *fuse.Report) {
+	if len(r.Outsizes) == 0 {
+		return
+	}
+	worst := slices.MaxFunc(r.Outsizes, func(x, y fuse.Outsize) int { return cmp.Compare(x.Ratio, y.Ratio) })
+	times := fmt.Sprintf("%.0g", worst.Ratio)
+	if worst.Ratio < 1e6 {
+		times = commas(int64(worst.Ratio))
+	}
+	a.log.notice(fmt.Sprintf("the changes of %s leave little of the base, in %s they are %s times as large (root mean squares): are the adapters' weights meant?",
+		plural(len(r.Outsizes), "weight"), fault.Quote(worst.Name), times))
 }
 
 // adapterText describes the adapter that adapters were merged into.

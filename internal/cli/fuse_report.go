@@ -49,7 +49,7 @@ func densityText(density float64) string {
 func adapterSection(r *fuse.Report, names []string) report.Section {
 	table := report.Table{Head: []string{"adapter", "method", "weight", "parameters", "entries it may change", "‖ΔW‖", "changed", "survival"}, Wide: true}
 	norms := report.Bars{Title: "Size of the changes", Note: "‖ΔW‖ of all weights together, at strength 1"}
-	kept := report.Bars{Title: "Survival", Note: "share of the entries whose stored bits change, in percent"}
+	kept := report.Bars{Title: "Survival", Note: "share of the entries whose stored bits change, in percent", Most: 100}
 	for i, a := range r.Adapters {
 		table.Rows = append(table.Rows, []string{
 			names[i], a.Method, fmt.Sprint(a.Weight), commas(a.Parameters), commas(a.Entries), fmt.Sprintf("%.3g", a.Norm),
@@ -69,8 +69,8 @@ func adapterSection(r *fuse.Report, names []string) report.Section {
 
 // pairSection has what each pair of adapters has in common.
 func pairSection(r *fuse.Report, names []string) report.Section {
-	matrix := func(title, note string, signed bool, format func(float64) string, value func(fuse.Overlap) float64) report.Matrix {
-		m := report.Matrix{Title: title, Note: note, X: "adapter", Rows: names, Cols: names, Format: format, Signed: signed}
+	matrix := func(title, note string, most float64, format func(float64) string, value func(fuse.Overlap) float64) report.Matrix {
+		m := report.Matrix{Title: title, Note: note, X: "adapter", Rows: names, Cols: names, Format: format, Most: most}
 		for range names {
 			m.Values = append(m.Values, slices.Repeat([]float64{math.NaN()}, len(names)))
 		}
@@ -81,19 +81,21 @@ func pairSection(r *fuse.Report, names []string) report.Section {
 	}
 	small := func(v float64) string { return fmt.Sprintf("%.3g", v) }
 	figures := []report.Figure{
-		matrix("Overlap", "share of the entries of either that are in both", false, percent, func(o fuse.Overlap) float64 { return o.Share }),
-		matrix("Sign conflicts", "share of the entries in both whose changes have opposite signs", false, percent, func(o fuse.Overlap) float64 {
+		matrix("Overlap", "share of the entries of either that are in both", 1, percent, func(o fuse.Overlap) float64 { return o.Share }),
+		matrix("Sign conflicts", "share of the entries in both whose changes have opposite signs", 1, percent, func(o fuse.Overlap) float64 {
 			if o.Entries == 0 {
 				return 0
 			}
 			return float64(o.SignConflicts) / float64(o.Entries)
 		}),
-		matrix("Cosine", "of the angle between two changes", true, small, func(o fuse.Overlap) float64 { return o.Cosine }),
 	}
+	cosine := matrix("Cosine", "of the angle between two changes", 1, small, func(o fuse.Overlap) float64 { return o.Cosine })
+	cosine.Signed = true
+	figures = append(figures, cosine)
 	if r.Overlaps[0].AWOM != nil {
 		figures = append(figures,
-			matrix("AWOM", "‖AᵀB‖, the largest over the weights; 0 is orthogonal", false, small, func(o fuse.Overlap) float64 { return *o.AWOM }),
-			matrix("AWOR", "share of AᵀB that is 0; 100% is orthogonal", false, percent, func(o fuse.Overlap) float64 { return *o.AWOR }))
+			matrix("AWOM", "‖AᵀB‖, the largest over the weights; 0 is orthogonal", 0, small, func(o fuse.Overlap) float64 { return *o.AWOM }),
+			matrix("AWOR", "share of AᵀB that is 0; 100% is orthogonal", 1, percent, func(o fuse.Overlap) float64 { return *o.AWOR }))
 	}
 	return report.Section{
 		Title:   "Interference",
@@ -115,8 +117,8 @@ func layerSection(r *fuse.Report, names []string) report.Section {
 		}
 	}
 	slices.SortStableFunc(layers, byLayer)
-	matrix := func(title, note string, format func(float64) string, value func(t *fuse.TensorReport) float64) report.Matrix {
-		m := report.Matrix{Title: title, Note: note, X: "layer", Rows: kinds, Cols: layers, Format: format, Whole: len(layers) > 14}
+	matrix := func(title, note string, most float64, format func(float64) string, value func(t *fuse.TensorReport) float64) report.Matrix {
+		m := report.Matrix{Title: title, Note: note, X: "layer", Rows: kinds, Cols: layers, Format: format, Most: most, Whole: len(layers) > 14}
 		for range kinds {
 			m.Values = append(m.Values, slices.Repeat([]float64{math.NaN()}, len(layers)))
 		}
@@ -128,16 +130,16 @@ func layerSection(r *fuse.Report, names []string) report.Section {
 	}
 	small := func(v float64) string { return fmt.Sprintf("%.2g", v) }
 	s := report.Section{Title: "Layer by layer", Figures: []report.Figure{
-		matrix("Survival", "share of the merged change's entries whose stored bits change", percent, func(t *fuse.TensorReport) float64 {
+		matrix("Survival", "share of the merged change's entries whose stored bits change", 1, percent, func(t *fuse.TensorReport) float64 {
 			if t.Survival.Share == nil {
 				return math.NaN()
 			}
 			return *t.Survival.Share
 		}),
-		matrix("Merged change", "its norm", small, func(t *fuse.TensorReport) float64 { return t.Norm }),
+		matrix("Merged change", "its norm", 0, small, func(t *fuse.TensorReport) float64 { return t.Norm }),
 	}}
 	for i, name := range names {
-		s.Figures = append(s.Figures, matrix(name, "‖ΔW‖ at strength 1", small, func(t *fuse.TensorReport) float64 { return t.Adapters[i].Norm }))
+		s.Figures = append(s.Figures, matrix(name, "‖ΔW‖ at strength 1", 0, small, func(t *fuse.TensorReport) float64 { return t.Adapters[i].Norm }))
 	}
 	const maxPairs = 6
 	for _, pair := range r.Overlaps[:min(len(r.Overlaps), maxPairs)] {
@@ -151,9 +153,9 @@ func layerSection(r *fuse.Report, names []string) report.Section {
 			}
 		}
 		title := names[pair.A] + " and " + names[pair.B]
-		s.Figures = append(s.Figures, matrix("Overlap of "+title, "share of the entries of either that are in both", percent, of(func(o fuse.Overlap) float64 { return o.Share })))
+		s.Figures = append(s.Figures, matrix("Overlap of "+title, "share of the entries of either that are in both", 1, percent, of(func(o fuse.Overlap) float64 { return o.Share })))
 		if pair.AWOM != nil {
-			s.Figures = append(s.Figures, matrix("AWOM of "+title, "‖AᵀB‖", small, of(func(o fuse.Overlap) float64 {
+			s.Figures = append(s.Figures, matrix("AWOM of "+title, "‖AᵀB‖", 0, small, of(func(o fuse.Overlap) float64 {
 				if o.AWOM == nil {
 					return math.NaN()
 				}

@@ -19,6 +19,18 @@ const (
 	paperLayerHigh, paperModelHigh = 16, 5.7
 )
 
+// comparableBytes is from which size on a model's weights are compared with the paper's, which have gigabytes: those of less lie in
+// caches, and calls take a part of the time.
+const comparableBytes = 1 << 30
+
+// paperOf is the paper's ratio for a model of the size of b's, "-" where there is none.
+func paperOf(b *switcher.Bench) string {
+	if b.Whole.Bytes < comparableBytes {
+		return "-"
+	}
+	return paperModel + "×"
+}
+
 func (a *app) switchBench(ctx context.Context, o switchOptions) error {
 	if err := a.checkSwitched(o.Model, true, o.Force); err != nil {
 		return err
@@ -80,7 +92,7 @@ func benchRows(b *switcher.Bench) [][]string {
 		entries = "all"
 	}
 	return append(list, []string{fmt.Sprintf("model, %s", plural(w.Tensors, "weight")), entries,
-		duration(w.Switch), duration(w.Refuse), ratioText(w.Ratio), paperModel + "×"})
+		duration(w.Switch), duration(w.Refuse), ratioText(w.Ratio), paperOf(b)})
 }
 
 var benchHead = []string{"in memory", "entries", "switch", "fuse low rank", "ratio", "in the paper"}
@@ -96,10 +108,14 @@ func (a *app) printBench(b *switcher.Bench) {
 
 // benchNote says what was measured.
 func benchNote(b *switcher.Bench) string {
-	return fmt.Sprintf(`One weight: 1%% of its entries is written, and rank %d is added. The model: from %s to %s, restoring the entries of
+	note := fmt.Sprintf(`One weight: 1%% of its entries is written, and rank %d is added. The model: from %s to %s, restoring the entries of
 the first and writing those of the second, and rank %d added to the same weights. The least of several times, on %s
 with kernels for %s. Switches of files are measured by the command itself.`,
 		switcher.LayerRank, oneLine(b.Adapters[0]), oneLine(b.Adapters[1]), switcher.ModelRank, plural(kernel.Threads(), "thread"), kernel.Features())
+	if paperOf(b) == "-" {
+		note += fmt.Sprintf("\nThe model's weights are too small to compare with the paper's models, which have gigabytes: %s lie in caches.", byteSize(b.Whole.Bytes))
+	}
+	return note
 }
 
 // benchPage shows the same as a page.
@@ -111,8 +127,12 @@ func benchPage(b *switcher.Bench) *report.Page {
 	}
 	ratios.Rows = append(ratios.Rows,
 		report.Bar{Name: "paper, 4096×4096", Value: paperLayerHigh, Text: paperLayer + "×", Colour: 2},
-		report.Bar{Name: "the model", Value: b.Whole.Ratio, Text: ratioText(b.Whole.Ratio), Colour: 1},
-		report.Bar{Name: "paper, a model", Value: paperModelHigh, Text: paperModel + "×", Colour: 2})
+		report.Bar{Name: "the model", Value: b.Whole.Ratio, Text: ratioText(b.Whole.Ratio), Colour: 1})
+	inPaper := ""
+	if paper := paperOf(b); paper != "-" {
+		inPaper = "in the paper " + paper
+		ratios.Rows = append(ratios.Rows, report.Bar{Name: "paper, a model", Value: paperModelHigh, Text: paper, Colour: 2})
+	}
 	times := report.Bars{Title: "The model's " + plural(b.Whole.Tensors, "weight"), Note: "time; " + byteSize(b.Whole.Bytes) + " in memory", Rows: []report.Bar{
 		{Name: "switch", Value: b.Whole.Switch, Text: duration(b.Whole.Switch), Colour: 1},
 		{Name: "fuse low rank", Value: b.Whole.Refuse, Text: duration(b.Whole.Refuse), Colour: 3},
@@ -122,7 +142,7 @@ func benchPage(b *switcher.Bench) *report.Page {
 		Facts: []report.Fact{
 			{Name: "Switch", Value: duration(b.Whole.Switch), Note: rows[len(rows)-1][1] + " entries"},
 			{Name: "Fusing low rank", Value: duration(b.Whole.Refuse), Note: byteSize(b.Whole.Bytes) + " of weights"},
-			{Name: "Ratio", Value: ratioText(b.Whole.Ratio), Note: "in the paper " + paperModel + "×"},
+			{Name: "Ratio", Value: ratioText(b.Whole.Ratio), Note: inPaper},
 		},
 		Sections: []report.Section{{
 			Title: "Switch and fusion", Note: benchNote(b),

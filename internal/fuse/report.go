@@ -21,6 +21,7 @@ type Report struct {
 	Tensors  []TensorReport  `json:"tensors"`  // those that change, in the order of the model's data
 	Overlaps []Overlap       `json:"overlaps"` // of each pair of adapters, over all tensors
 	Extremes []Extremes      `json:"extremes"` // tensors of the base with odd numbers, by name, where all of it was read: for each output
+	Outsizes []Outsize       `json:"outsizes"` // tensors whose change is out of proportion to them
 	LeftOut  []string        `json:"left_out"` // entries of the base's directory that the output does not get
 	Adapter  *AdapterResult  `json:"adapter"`  // what was made of the adapters with AdapterOnly; null otherwise
 }
@@ -104,6 +105,10 @@ func (j *job) report(ctx context.Context) (*Report, error) {
 	for _, t := range j.tensors {
 		total.Add(&t.stats)
 		r.Tensors = append(r.Tensors, j.reportTensor(t))
+	}
+	var err error
+	if r.Outsizes, err = j.outsizes(); err != nil {
+		return nil, err
 	}
 	common, err := j.interference(ctx, r.Tensors)
 	if err != nil {

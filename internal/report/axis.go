@@ -101,6 +101,19 @@ func tickText(v, step, largest float64) string {
 
 func decimals(step float64) int { return int(math.Max(0, -math.Floor(math.Log10(step)+1e-9))) }
 
+// Commas writes a whole number with thousands separated: 15,840.
+func Commas(n int64) string {
+	s := strconv.FormatInt(n, 10)
+	sign := ""
+	if n < 0 {
+		sign, s = "-", s[1:]
+	}
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return sign + s
+}
+
 // Number writes a value in few characters: 3 significant digits, with k, M or G for thousands, millions and billions.
 func Number(v float64) string {
 	a := math.Abs(v)
@@ -113,7 +126,7 @@ func Number(v float64) string {
 	case a >= 9995:
 		return digits(v/1e3) + "k"
 	case a >= 999.5:
-		return strconv.FormatFloat(v, 'f', 0, 64)
+		return Commas(int64(math.Round(v)))
 	}
 	return digits(v)
 }

@@ -18,7 +18,7 @@ type Matrix struct {
 	Values [][]float64          // by row
 	Format func(float64) string // of a value; nil is Number
 	Signed bool                 // values below 0 have another colour
-	Least  float64              // value of the palest cell, 0 where values start there
+	Most   float64              // value of the darkest cell: 1 for a share; 0 is the largest one there is
 	Whole  bool                 // takes the page's whole width
 }
 
@@ -47,12 +47,14 @@ func (m Matrix) render() template.HTML {
 	height := topMargin + rowHeight*len(m.Rows) + bottomMargin
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg viewBox="0 0 %g %d" role="img" aria-label="%s">`, width, height, html.EscapeString(m.Title))
-	largest, longest := 0.0, 0
+	largest, longest := m.Most, 0
 	low, high := math.Inf(1), math.Inf(-1)
 	for _, row := range m.Values {
 		for _, v := range row {
 			if v-v == 0 {
-				largest = math.Max(largest, math.Abs(v)-m.Least)
+				if m.Most == 0 {
+					largest = math.Max(largest, math.Abs(v))
+				}
 				longest = max(longest, len([]rune(format(v))))
 				low, high = math.Min(low, v), math.Max(high, v)
 			}
@@ -73,7 +75,7 @@ func (m Matrix) render() template.HTML {
 			}
 			share, colour, class := 0.0, 0, "in"
 			if largest > 0 {
-				share = math.Max(0, (math.Abs(v)-m.Least)/largest)
+				share = math.Min(math.Abs(v)/largest, 1)
 			}
 			if m.Signed && v < 0 {
 				colour = 1

@@ -38,11 +38,21 @@ type Figure interface {
 	wide() bool
 }
 
+// columns is how many facts to set side by side, so that the last row is about as full as the others.
+func columns(facts []Fact) int {
+	const most = 8
+	rows := (len(facts) + most - 1) / most
+	if rows <= 1 {
+		return most
+	}
+	return (len(facts) + rows - 1) / rows
+}
+
 //go:embed page.html
 var pageHTML string
 
 var page = template.Must(template.New("page").Funcs(template.FuncMap{
-	"render": Figure.render, "wide": Figure.wide,
+	"render": Figure.render, "wide": Figure.wide, "columns": columns,
 }).Parse(pageHTML))
 
 // Write writes the page as HTML.

@@ -82,7 +82,7 @@ func TestTicks(t *testing.T) {
 		{0, 25000, false, "0 5k 10k 15k 20k 25k"},
 		{-1, 1, false, "-1.0 -0.5 0 0.5 1.0"},
 		{5, 5, false, "4.6 4.8 5.0 5.2 5.4"},
-		{1e-3, 1e3, true, "0.001 0.01 0.1 1 10 100 1000"},
+		{1e-3, 1e3, true, "0.001 0.01 0.1 1 10 100 1,000"},
 		{0.3, 4, true, "0.5 1 2"},
 	} {
 		var texts []string
@@ -96,9 +96,38 @@ func TestTicks(t *testing.T) {
 }
 
 func TestNumber(t *testing.T) {
-	for v, want := range map[float64]string{0: "0", 1.2345: "1.23", 999.6: "1000", 9994: "9994", 12345: "12.3k", 2.5e6: "2.5M", 3e9: "3G", -20000: "-20k", 1e-5: "1e-5"} {
+	for v, want := range map[float64]string{0: "0", 1.2345: "1.23", 999.6: "1,000", 9994: "9,994", -9994: "-9,994", 12345: "12.3k", 2.5e6: "2.5M", 3e9: "3G", -20000: "-20k", 1e-5: "1e-5"} {
 		if got := Number(v); got != want {
 			t.Errorf("%g: %s, want %s", v, got, want)
+		}
+	}
+}
+
+func TestCommas(t *testing.T) {
+	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", -15840: "-15,840", math.MinInt64: "-9,223,372,036,854,775,808"} {
+		if got := Commas(n); got != want {
+			t.Errorf("%d: %s, want %s", n, got, want)
+		}
+	}
+}
+
+// TestScale: a cell is as dark as its share of the scale, or of the largest value where there is none.
+func TestScale(t *testing.T) {
+	for _, c := range []struct {
+		most float64
+		want string
+	}{{0, "1.000"}, {1, "0.107"}, {0.01, "1.000"}} {
+		text := string(Matrix{Rows: []string{"a"}, Cols: []string{"b"}, Values: [][]float64{{0.05}}, Most: c.most}.render())
+		if !strings.Contains(text, `fill-opacity="`+c.want+`"`) {
+			t.Errorf("of %g: no opacity of %s in %s", c.most, c.want, text)
+		}
+	}
+}
+
+func TestColumns(t *testing.T) {
+	for n, want := range map[int]int{3: 8, 8: 8, 9: 5, 10: 5, 17: 6} {
+		if got := columns(make([]Fact, n)); got != want {
+			t.Errorf("%d facts: %d side by side, want %d", n, got, want)
 		}
 	}
 }

@@ -64,19 +64,19 @@ func (t *trainer) facts() []report.Fact {
 		loss("Validation loss after", t.LossNow, "")
 	}
 	if t.BestLoss != nil && t.BestStep != t.Step {
-		loss("Best validation loss", t.BestLoss, fmt.Sprintf(", step %d", t.BestStep))
+		loss("Best validation loss", t.BestLoss, ", step "+report.Commas(int64(t.BestStep)))
 	}
 	if n := len(t.out.steps); n > 0 {
 		loss("Training loss", &t.out.steps[n-1].Loss, ", last step")
 	}
-	steps := report.Fact{Name: "Steps", Value: strconv.Itoa(t.Step), Note: fmt.Sprintf("of %d, %.2f epochs", t.steps, t.Epoch)}
+	steps := report.Fact{Name: "Steps", Value: report.Commas(int64(t.Step)), Note: fmt.Sprintf("of %s, %.2f epochs", report.Commas(int64(t.steps)), t.Epoch)}
 	if t.Stopped {
 		steps.Note += ", stopped early"
 	}
 	p := t.planned
 	facts = append(facts, steps,
-		report.Fact{Name: "Trained values", Value: report.Number(float64(p.Trained)), Note: percent(p.ShareOfModel) + " of the model"},
-		report.Fact{Name: "Tokens", Value: report.Number(float64(t.Tokens)), Note: fmt.Sprintf("%s a second", report.Number(float64(t.Tokens)/math.Max(t.Seconds, 1e-9)))},
+		report.Fact{Name: "Trained values", Value: report.Commas(p.Trained), Note: percent(p.ShareOfModel) + " of the model"},
+		report.Fact{Name: "Tokens", Value: report.Commas(t.Tokens), Note: report.Commas(int64(math.Round(float64(t.Tokens)/math.Max(t.Seconds, 1e-9)))) + " a second"},
 		report.Fact{Name: "Time of the steps", Value: (time.Duration(t.Seconds * float64(time.Second))).Round(time.Second / 10).String()})
 	if peak := procstat.PeakRSS(); peak > 0 {
 		facts = append(facts, report.Fact{Name: "Memory", Value: fmt.Sprintf("%.0f MiB", float64(peak)/(1<<20)), Note: "at the peak"})
@@ -96,6 +96,14 @@ func (t *trainer) column(name string, value func(StepInfo) float64) report.Serie
 	return s
 }
 
+// logged says which steps have values.
+func (t *trainer) logged() string {
+	if t.cfg.LoggingSteps > 1 {
+		return "logged steps"
+	}
+	return "each step"
+}
+
 // smoothed returns a series and above it its moving average, over a thirtieth of what was logged.
 func smoothed(s report.Series) []report.Series {
 	const least = 20
@@ -111,7 +119,7 @@ func smoothed(s report.Series) []report.Series {
 
 func (t *trainer) lossSection() report.Section {
 	const nats = "nats per counted token"
-	losses := smoothed(t.column("each step", func(s StepInfo) float64 { return s.Loss }))
+	losses := smoothed(t.column(t.logged(), func(s StepInfo) float64 { return s.Loss }))
 	figures := []report.Figure{report.Lines{Title: "Training loss", Y: nats, X: "step", Series: losses}}
 	if len(t.out.evals) > 0 {
 		held := report.Series{Name: "validation", Points: true, Colour: 1}
@@ -133,7 +141,7 @@ func (t *trainer) courseSection() report.Section {
 			Series: []report.Series{t.column("learning rate", func(s StepInfo) float64 { return s.LearningRate })}},
 		report.Lines{Title: "Gradient norm", Y: "Euclidean, before clipping", X: "step", Log: wideRange(norm.Y), Series: smoothed(norm)},
 		report.Lines{Title: "Speed", Y: "tokens per second", X: "step", Zero: true,
-			Series: smoothed(t.column("each step", func(s StepInfo) float64 { return s.TokensPerSecond }))},
+			Series: smoothed(t.column(t.logged(), func(s StepInfo) float64 { return s.TokensPerSecond }))},
 	}
 	return report.Section{Title: "Course", Figures: figures}
 }
@@ -276,16 +284,16 @@ func (t *trainer) runSection() report.Section {
 	}
 	p := t.planned
 	facts := report.Table{Head: []string{"Run", "Value"}, Rows: [][]string{
-		{"base", t.cfg.ModelNameOrPath}, {"base fingerprint", t.fingerprint}, {"parameters of the model", strconv.FormatInt(p.Parameters, 10)},
-		{"trained values", strconv.FormatInt(p.Trained, 10)},
+		{"base", t.cfg.ModelNameOrPath}, {"base fingerprint", t.fingerprint}, {"parameters of the model", report.Commas(p.Parameters)},
+		{"trained values", report.Commas(p.Trained)},
 		{"training data", t.train.Name()}, {"training data, SHA-256", t.train.SHA256},
-		{"examples", strconv.Itoa(p.Examples)}, {"examples cut at max_seq_length", strconv.Itoa(p.Truncated)},
-		{"examples left out, nothing in them counts", strconv.Itoa(p.NoLabels)},
+		{"examples", report.Commas(int64(p.Examples))}, {"examples cut at max_seq_length", report.Commas(int64(p.Truncated))},
+		{"examples left out, nothing in them counts", report.Commas(int64(p.NoLabels))},
 		{"shira", buildinfo.Version()}, {"Go", runtime.Version()}, {"system", runtime.GOOS + "/" + runtime.GOARCH},
 		{"kernels", kernel.Features()}, {"threads", strconv.Itoa(kernel.Threads())},
 	}}
 	if t.resumed > 0 {
-		facts.Rows = append(facts.Rows, []string{"went on after step", strconv.Itoa(t.resumed)})
+		facts.Rows = append(facts.Rows, []string{"went on after step", report.Commas(int64(t.resumed))})
 	}
 	return report.Section{Title: "Run", Figures: []report.Figure{settings, facts}}
 }

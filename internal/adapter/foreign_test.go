@@ -66,6 +66,7 @@ func TestForeign(t *testing.T) {
 				}
 				found, err := Recognize(path)
 				must(t, err)
+				openedEqualsLoaded(t, path)
 				if !found {
 					t.Errorf("%s is not recognized", path)
 				}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"shira/internal/checkpoint"
 	"shira/internal/fault"
@@ -26,8 +27,8 @@ type FouRA struct {
 	Scale      float32 // s: alpha/r
 	Gate       *Gate   // g; nil for 1
 
-	once  sync.Once
-	plain *LowRank // what it is without F
+	mu    sync.Mutex              // of making plain
+	plain atomic.Pointer[LowRank] // what it is without F, until it is released
 }
 
 // Gate is the gate of a FouRA: one value for each component, either g = σ((h(u) − θ)/τ) with h the entropy of σ(u), u = W₂·gelu(W₁·z
@@ -96,26 +97,32 @@ func (a *Adapter) InputDependent() bool {
 // Freeze fixes the gate to the given values, one for each component.
 func (f *FouRA) Freeze(mean []float32) {
 	f.Gate = &Gate{Mean: mean}
-	f.once, f.plain = sync.Once{}, nil
+	f.plain.Store(nil)
 }
 
 // lowRank returns the delta without its transform, the gate in A. A gate that depends on the input counts as open.
 func (f *FouRA) lowRank() *LowRank {
-	f.once.Do(func() {
-		c := f.Basis.Components(f.R)
-		l := &LowRank{Name: f.Name, Out: f.Out, In: f.In, R: c, A: make([]float32, c*f.In), B: make([]float32, f.Out*c), Scale: f.Scale}
-		f.Basis.Down(f.R, f.In, f.A, l.A)
-		f.Basis.Up(f.R, f.Out, f.B, l.B)
-		if f.Gate != nil && f.Gate.Mean != nil {
-			for k := range c {
-				for i := range f.In {
-					l.A[k*f.In+i] *= f.Gate.Mean[k%f.R]
-				}
+	if l := f.plain.Load(); l != nil {
+		return l
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if l := f.plain.Load(); l != nil {
+		return l
+	}
+	c := f.Basis.Components(f.R)
+	l := &LowRank{Name: f.Name, Out: f.Out, In: f.In, R: c, A: make([]float32, c*f.In), B: make([]float32, f.Out*c), Scale: f.Scale}
+	f.Basis.Down(f.R, f.In, f.A, l.A)
+	f.Basis.Up(f.R, f.Out, f.B, l.B)
+	if f.Gate != nil && f.Gate.Mean != nil {
+		for k := range c {
+			for i := range f.In {
+				l.A[k*f.In+i] *= f.Gate.Mean[k%f.R]
 			}
 		}
-		f.plain = l
-	})
-	return f.plain
+	}
+	f.plain.Store(l)
+	return l
 }
 
 // Norm returns that of ΔW, with a gate that depends on the input when that is open.

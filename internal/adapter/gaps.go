@@ -49,6 +49,7 @@ func (s *Sparse) gaps() iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		var b [1 + binary.MaxVarintLen64]byte
 		next := int64(0)
+		s := s.whole()
 		for k, row := range s.RowIdx {
 			i := int64(row)*int64(s.In) + int64(s.ColIdx[k])
 			gap, n := i-next, 1

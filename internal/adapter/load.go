@@ -136,6 +136,9 @@ func readPEFT(path string) (*peftConfig, error) {
 // read makes an adapter of an open file and the configuration beside it, if any.
 func read(path string, f *checkpoint.File, configPath string, peft *peftConfig, keep bool) (*Adapter, error) {
 	a := &Adapter{Path: path}
+	if keep {
+		f.Share()
+	}
 	var m *Method
 	var known shapes
 	text, standsAlone := f.Metadata()[metadataKey]
@@ -177,7 +180,6 @@ func read(path string, f *checkpoint.File, configPath string, peft *peftConfig, 
 		a.Format = "compact"
 	}
 	if keep {
-		f.Share()
 		a.owner = m
 	}
 	var p problems

@@ -88,23 +88,33 @@ func lowRankPair(module string, a, b checkpoint.Tensor, transposed bool, p *prob
 
 // fill reads the values and checks them; the zero tensor stands for no magnitude.
 func (l *LowRank) fill(a, b, magnitude checkpoint.Tensor, transposed bool, p *problems) bool {
-	var err error
-	if l.A, err = a.Float32s(nil); err == nil {
-		l.B, err = b.Float32s(nil)
+	decode := func() (*factors, error) {
+		var f factors
+		var err error
+		if f.a, err = a.Float32s(nil); err == nil {
+			f.b, err = b.Float32s(nil)
+		}
+		if err == nil && transposed {
+			f.a, f.b = transpose(f.a, l.R), transpose(f.b, l.Out)
+		}
+		return &f, err
 	}
+	f, err := decode()
 	if err == nil && magnitude.Name != "" {
 		l.Magnitude, err = magnitude.Float32s(nil)
 	}
-	if transposed {
-		l.A, l.B = transpose(l.A, l.R), transpose(l.B, l.Out)
-	}
 	if err == nil {
+		l.A, l.B = f.a, f.b
 		err = l.validate()
 	}
 	if err != nil {
 		p.addErr(fault.Quote(l.Name), err)
+		return false
 	}
-	return err == nil
+	if isLazy(!transposed, a, b) {
+		l.A, l.B, l.lazy = nil, nil, &lazy[factors]{decode: decode, tensors: []checkpoint.Tensor{a, b}}
+	}
+	return true
 }
 
 // transpose returns the matrix whose columns are the rows of m, which have the given length.
@@ -119,9 +129,10 @@ func transpose(m []float32, columns int) []float32 {
 // tensors returns the factors and the magnitude.
 func (l *LowRank) tensors(f Form) []checkpoint.Entry {
 	name := keyPrefix + l.Name + "."
+	a, b := l.Factors()
 	entries := []checkpoint.Entry{
-		f.float(name+lowRankA, []int{l.R, l.In}, l.A),
-		f.float(name+lowRankB, []int{l.Out, l.R}, l.B),
+		f.float(name+lowRankA, []int{l.R, l.In}, a),
+		f.float(name+lowRankB, []int{l.Out, l.R}, b),
 	}
 	if l.Magnitude != nil {
 		entries = append(entries, f.float(name+lowRankMagnitude, []int{l.Out}, l.Magnitude))

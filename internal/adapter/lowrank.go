@@ -20,6 +20,20 @@ type LowRank struct {
 	Alpha      float64   // of the module
 	Scale      float32   // s: alpha/r, or alpha/√r for rsLoRA
 	Magnitude  []float32 // (Out); nil but for DoRA
+
+	lazy *lazy[factors] // has A and B instead, in an opened adapter
+}
+
+// factors are A and B.
+type factors struct{ a, b []float32 }
+
+// Factors returns A, (R, In), and B, (Out, R), which must not be changed.
+func (l *LowRank) Factors() (a, b []float32) {
+	if l.lazy == nil {
+		return l.A, l.B
+	}
+	f := l.lazy.get()
+	return f.a, f.b
 }
 
 // Module returns the full name of the module.
@@ -29,11 +43,12 @@ func (l *LowRank) Module() string { return l.Name }
 func (l *LowRank) Shape() (out, in int) { return l.Out, l.In }
 
 // Parameters returns the number of trained values.
-func (l *LowRank) Parameters() int { return len(l.A) + len(l.B) + len(l.Magnitude) }
+func (l *LowRank) Parameters() int { return l.R*(l.In+l.Out) + len(l.Magnitude) }
 
 // Norm returns |s|·‖B·A‖ = |s|·√tr(BᵀB·AAᵀ), without forming the product.
 func (l *LowRank) Norm() float64 {
-	a, b := gram(transpose(l.A, l.In), l.R), gram(l.B, l.R)
+	fa, fb := l.Factors()
+	a, b := gram(transpose(fa, l.In), l.R), gram(fb, l.R)
 	sum := 0.0
 	for i, v := range a {
 		sum += float64(v) * float64(b[i])
@@ -75,10 +90,11 @@ func (l *LowRank) Rows(dst, base []float32, first, n int) {
 
 // product writes rows [first, first+n) of B·A to dst. Panels of A that are narrower than a block are computed beside it.
 func (l *LowRank) product(dst []float32, first, n int) {
-	b := l.B[first*l.R : (first+n)*l.R]
+	fa, fb := l.Factors()
+	b := fb[first*l.R : (first+n)*l.R]
 	whole := l.In - l.In%kernel.Block
 	for c := 0; c < whole; c += kernel.Block {
-		kernel.Gemm(n, kernel.Block, l.R, b, l.R, false, l.A[c:], l.In, dst[c:], l.In, false)
+		kernel.Gemm(n, kernel.Block, l.R, b, l.R, false, fa[c:], l.In, dst[c:], l.In, false)
 	}
 	rest := l.In - whole
 	if rest == 0 {
@@ -86,7 +102,7 @@ func (l *LowRank) product(dst []float32, first, n int) {
 	}
 	a, out := make([]float32, l.R*kernel.Block), make([]float32, n*kernel.Block)
 	for p := range l.R {
-		copy(a[p*kernel.Block:], l.A[p*l.In+whole:(p+1)*l.In])
+		copy(a[p*kernel.Block:], fa[p*l.In+whole:(p+1)*l.In])
 	}
 	kernel.Gemm(n, kernel.Block, l.R, b, l.R, false, a, kernel.Block, out, kernel.Block, false)
 	for r := range n {
@@ -133,7 +149,10 @@ func RowNorm(w, d []float32) float32 {
 	return float32(math.Sqrt((s0 + s1) + (s2 + s3)))
 }
 
-func (l *LowRank) values() [][]float32 { return [][]float32{l.A, l.B, l.Magnitude} }
+func (l *LowRank) values() [][]float32 {
+	a, b := l.Factors()
+	return [][]float32{a, b, l.Magnitude}
+}
 
 // digest writes everything that determines ΔW.
 func (l *LowRank) digest(h hash.Hash) {
@@ -169,9 +188,10 @@ func fitShape(d Delta, out, in int) string {
 
 // validate checks that the parts are of one shape and finite.
 func (l *LowRank) validate() error {
+	a, b := l.Factors()
 	switch {
-	case l.R < 1 || l.Out < 1 || l.In < 1 || len(l.A) != l.R*l.In || len(l.B) != l.Out*l.R:
-		return fault.New(fault.Incompatible, "", "A has %d values and B %d: want %d×%d and %d×%d", len(l.A), len(l.B), l.R, l.In, l.Out, l.R)
+	case l.R < 1 || l.Out < 1 || l.In < 1 || len(a) != l.R*l.In || len(b) != l.Out*l.R:
+		return fault.New(fault.Incompatible, "", "A has %d values and B %d: want %d×%d and %d×%d", len(a), len(b), l.R, l.In, l.Out, l.R)
 	case l.Magnitude != nil && len(l.Magnitude) != l.Out:
 		return fault.New(fault.Incompatible, "", "the magnitude has %d values: want %d", len(l.Magnitude), l.Out)
 	case l.Scale-l.Scale != 0:
@@ -180,7 +200,7 @@ func (l *LowRank) validate() error {
 	for _, part := range []struct {
 		name   string
 		values []float32
-	}{{"A", l.A}, {"B", l.B}, {"the magnitude", l.Magnitude}} {
+	}{{"A", a}, {"B", b}, {"the magnitude", l.Magnitude}} {
 		if err := finite(part.name, part.values); err != nil {
 			return err
 		}

@@ -85,27 +85,40 @@ func readEntries(module string, parts map[string]checkpoint.Tensor, known shapes
 		p.Add("%s: %s are of no use without the weight's shape, which the configuration does not say", name, sparseGaps)
 		return nil
 	}
-	s := &Sparse{Name: module, Out: size[0], In: size[1]}
-	var err error
+	s := &Sparse{Name: module, Out: size[0], In: size[1], k: values.Shape[0]}
+	places := indices
 	if isCompact {
-		var data []byte
-		if data, err = bytesOf(gaps); err == nil {
-			s.RowIdx, s.ColIdx, err = readGaps(data, values.Shape[0], s.Out, s.In)
+		places = gaps
+	}
+	decode := func() (*Sparse, error) {
+		d := &Sparse{Name: module, Out: s.Out, In: s.In}
+		var err error
+		if isCompact {
+			var data []byte
+			if data, err = bytesOf(gaps); err == nil {
+				d.RowIdx, d.ColIdx, err = readGaps(data, s.k, d.Out, d.In)
+			}
+		} else {
+			d.RowIdx, d.ColIdx, err = readIndices(indices)
 		}
-	} else {
-		s.RowIdx, s.ColIdx, err = readIndices(indices)
+		if err == nil {
+			d.Values, err = values.Float32s(nil)
+		}
+		return d, err
 	}
+	d, err := decode()
 	if err == nil {
-		s.Values, err = values.Float32s(nil)
+		err = d.validate()
 	}
-	if err == nil {
-		err = s.validate()
-	}
-	if err != nil {
+	switch {
+	case err != nil:
 		p.addErr(name, err)
 		return nil
+	case isLazy(true, places, values):
+		s.lazy = &lazy[Sparse]{decode: decode, tensors: []checkpoint.Tensor{places, values}}
+		return s
 	}
-	return s
+	return d
 }
 
 // readIndices returns the rows and columns of a (2, K) tensor.
@@ -166,6 +179,7 @@ func floatIndices(dst []int32, t checkpoint.Tensor) error {
 
 // tensors returns values and indices, or gaps in a compact file.
 func (s *Sparse) tensors(f Form) []checkpoint.Entry {
+	s = s.whole()
 	name := keyPrefix + s.Name + "."
 	indices := checkpoint.Entry{Name: name + sparseIndices, DType: checkpoint.I32, Shape: []int{2, len(s.Values)}, Write: s.writeIndices}
 	if f.Compact {

@@ -22,7 +22,7 @@ func (d *ShiraDora) Module() string { return d.S.Name }
 func (d *ShiraDora) Shape() (out, in int) { return d.S.Out, d.S.In }
 
 // Parameters returns the number of trained values.
-func (d *ShiraDora) Parameters() int { return len(d.S.Values) + len(d.Magnitude) }
+func (d *ShiraDora) Parameters() int { return d.S.Parameters() + len(d.Magnitude) }
 
 // Norm returns that of S.
 func (d *ShiraDora) Norm() float64 { return d.S.Norm() }
@@ -36,7 +36,7 @@ func (d *ShiraDora) Rows(dst, base []float32, first, n int) {
 	}
 }
 
-func (d *ShiraDora) values() [][]float32 { return [][]float32{d.S.Values, d.Magnitude} }
+func (d *ShiraDora) values() [][]float32 { return [][]float32{d.S.whole().Values, d.Magnitude} }
 
 func (d *ShiraDora) belongs(c *Config) error { return c.wants("shira-dora") }
 

@@ -17,6 +17,17 @@ type Sparse struct {
 	Out, In        int    // 0, 0 while unknown
 	RowIdx, ColIdx []int32
 	Values         []float32
+
+	k    int           // of lazy
+	lazy *lazy[Sparse] // has indices and values instead, in an opened adapter
+}
+
+// whole returns s with its indices and values in memory.
+func (s *Sparse) whole() *Sparse {
+	if s.lazy == nil {
+		return s
+	}
+	return s.lazy.get()
 }
 
 // NewSparse returns an untrained delta, all values zero, over the entries at the ascending flat indices row·in + column,
@@ -41,12 +52,17 @@ func (s *Sparse) Module() string { return s.Name }
 func (s *Sparse) Shape() (out, in int) { return s.Out, s.In }
 
 // Parameters returns K.
-func (s *Sparse) Parameters() int { return len(s.Values) }
+func (s *Sparse) Parameters() int {
+	if s.lazy != nil {
+		return s.k
+	}
+	return len(s.Values)
+}
 
 // Norm returns that of the values.
 func (s *Sparse) Norm() float64 {
 	sum := 0.0
-	for _, v := range s.Values {
+	for _, v := range s.whole().Values {
 		sum += float64(v) * float64(v)
 	}
 	return math.Sqrt(sum)
@@ -54,6 +70,7 @@ func (s *Sparse) Norm() float64 {
 
 // Flat returns the trained entries as ascending flat indices row·in + column. The shape must be known.
 func (s *Sparse) Flat() []int64 {
+	s = s.whole()
 	flat := make([]int64, len(s.RowIdx))
 	for k, r := range s.RowIdx {
 		flat[k] = int64(r)*int64(s.In) + int64(s.ColIdx[k])
@@ -74,6 +91,7 @@ func (s *Sparse) Rows(dst, _ []float32, first, n int) {
 
 // Row returns the trained entries of one row.
 func (s *Sparse) Row(row int) (cols []int32, values []float32) {
+	s = s.whole()
 	lo := sort.Search(len(s.RowIdx), func(k int) bool { return int(s.RowIdx[k]) >= row })
 	hi := lo
 	for hi < len(s.RowIdx) && int(s.RowIdx[hi]) == row {
@@ -82,12 +100,13 @@ func (s *Sparse) Row(row int) (cols []int32, values []float32) {
 	return s.ColIdx[lo:hi], s.Values[lo:hi]
 }
 
-func (s *Sparse) values() [][]float32 { return [][]float32{s.Values} }
+func (s *Sparse) values() [][]float32 { return [][]float32{s.whole().Values} }
 
 func (s *Sparse) belongs(c *Config) error { return c.wants("shira") }
 
 // digest writes the module's name and K, and row, column and value bits of each entry.
 func (s *Sparse) digest(h hash.Hash) {
+	s = s.whole()
 	fmt.Fprintf(h, "\x00%s\x00%d\x00", s.Name, len(s.Values))
 	b := make([]byte, 0, 12*1024)
 	for k, v := range s.Values {
@@ -114,10 +133,11 @@ func (s *Sparse) fit(out, in int, c *Config) string {
 	if msg := s.outside(out, in); msg != "" {
 		return msg
 	}
-	if want := mask.BudgetR(c.R, out, in); c.R > 0 && len(s.Values) != want {
-		return fmt.Sprintf("has %d values, but r = %d gives %d on the base's shape (%d, %d)", len(s.Values), c.R, want, out, in)
+	if k, want := s.Parameters(), mask.BudgetR(c.R, out, in); c.R > 0 && k != want {
+		return fmt.Sprintf("has %d values, but r = %d gives %d on the base's shape (%d, %d)", k, c.R, want, out, in)
 	}
 	s.Out, s.In = out, in
+	s.lazy.drop() // it does not have the shape
 	return ""
 }
 
@@ -129,6 +149,7 @@ func (s *Sparse) validate() error {
 			return fault.New(fault.Incompatible, "", "%s", msg)
 		}
 	}
+	s = s.whole()
 	for k, v := range s.Values {
 		if v-v != 0 {
 			return fault.New(fault.Numerical, "", "value %d is %v", k, v)
@@ -149,6 +170,7 @@ func (s *Sparse) validate() error {
 
 // outside names the first entry beyond a weight of shape (out, in).
 func (s *Sparse) outside(out, in int) string {
+	s = s.whole()
 	for k := range s.RowIdx {
 		if int(s.RowIdx[k]) >= out || int(s.ColIdx[k]) >= in {
 			return fmt.Sprintf("entry %d at [%d, %d] lies outside the weight's shape (%d, %d)", k, s.RowIdx[k], s.ColIdx[k], out, in)

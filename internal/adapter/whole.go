@@ -16,6 +16,16 @@ type Whole struct {
 	Name    string // of the module
 	Out, In int
 	V       []float32 // (Out, In)
+
+	lazy *lazy[[]float32] // has V instead, in an opened adapter
+}
+
+// weight returns V.
+func (w *Whole) weight() []float32 {
+	if w.lazy == nil {
+		return w.V
+	}
+	return *w.lazy.get()
 }
 
 // wholeWeight is its tensor, which has the name of the base's.
@@ -28,19 +38,19 @@ func (w *Whole) Module() string { return w.Name }
 func (w *Whole) Shape() (out, in int) { return w.Out, w.In }
 
 // Parameters returns the number of trained values.
-func (w *Whole) Parameters() int { return len(w.V) }
+func (w *Whole) Parameters() int { return w.Out * w.In }
 
 // Norm returns 0: without the base nothing is known of the change.
 func (w *Whole) Norm() float64 { return 0 }
 
 // Rows computes rows of ΔW, with the same bits everywhere.
 func (w *Whole) Rows(dst, base []float32, first, n int) {
-	for i, v := range w.V[first*w.In : (first+n)*w.In] {
+	for i, v := range w.weight()[first*w.In : (first+n)*w.In] {
 		dst[i] = v - base[i]
 	}
 }
 
-func (w *Whole) values() [][]float32 { return [][]float32{w.V} }
+func (w *Whole) values() [][]float32 { return [][]float32{w.weight()} }
 
 func (w *Whole) belongs(c *Config) error {
 	if !c.saves(w.Name) {
@@ -74,20 +84,21 @@ func (c *Config) whole(name string) (module string, ok bool) {
 
 func (w *Whole) digest(h hash.Hash) {
 	fmt.Fprintf(h, "\x00%s\x00%d\x00%d\x00whole\x00", w.Name, w.Out, w.In)
-	digestFloats(h, w.V)
+	digestFloats(h, w.weight())
 }
 
 func (w *Whole) fit(out, in int, _ *Config) string { return fitShape(w, out, in) }
 
 func (w *Whole) validate() error {
-	if w.Out < 1 || w.In < 1 || len(w.V) != w.Out*w.In {
-		return fault.New(fault.Incompatible, "", "has %d values: want %d×%d", len(w.V), w.Out, w.In)
+	v := w.weight()
+	if w.Out < 1 || w.In < 1 || len(v) != w.Out*w.In {
+		return fault.New(fault.Incompatible, "", "has %d values: want %d×%d", len(v), w.Out, w.In)
 	}
-	return finite("the weight", w.V)
+	return finite("the weight", v)
 }
 
 func (w *Whole) tensors(f Form) []checkpoint.Entry {
-	return []checkpoint.Entry{f.float(keyPrefix+w.Name+"."+wholeWeight, []int{w.Out, w.In}, w.V)}
+	return []checkpoint.Entry{f.float(keyPrefix+w.Name+"."+wholeWeight, []int{w.Out, w.In}, w.weight())}
 }
 
 // readWhole reads a weight that was trained whole.
@@ -104,6 +115,12 @@ func readWhole(module string, t checkpoint.Tensor, p *problems) Delta {
 	if err != nil {
 		p.addErr(fault.Quote(module), err)
 		return nil
+	}
+	if isLazy(true, t) {
+		w.V, w.lazy = nil, &lazy[[]float32]{tensors: []checkpoint.Tensor{t}, decode: func() (*[]float32, error) {
+			v, err := t.Float32s(nil)
+			return &v, err
+		}}
 	}
 	return w
 }

@@ -78,6 +78,16 @@ func (t Tensor) Float32s(dst []float32) ([]float32, error) {
 	return dst, err
 }
 
+// Shared says whether the tensor's file was opened to be used as it is, by [File.Share].
+func (t Tensor) Shared() bool { return t.file.shared }
+
+// Viewed says whether [Tensor.Float32s] or [Tensor.Int32s] of a shared file can return a view.
+func (t Tensor) Viewed() bool {
+	_, floats := t.Float32View()
+	_, ints := viewAs[int32](t, I32)
+	return floats || ints
+}
+
 // Float32View returns the values of an F32 tensor without a copy, as a view of the mapped file like [Tensor.Data]. It
 // reports false for another type, for data that is not aligned, and after Close.
 func (t Tensor) Float32View() ([]float32, bool) { return viewAs[float32](t, F32) }

@@ -202,9 +202,10 @@ func (t *target) asFactors(r int) *adapter.LowRank {
 	at := 0
 	for _, term := range t.Terms {
 		d := term.Delta.(*adapter.LowRank)
-		copy(l.A[at*in:], d.A)
+		a, b := d.Factors()
+		copy(l.A[at*in:], a)
 		for row := range out {
-			for k, v := range d.B[row*d.R : (row+1)*d.R] {
+			for k, v := range b[row*d.R : (row+1)*d.R] {
 				l.B[row*r+at+k] = float32(term.Weight * float64(d.Scale) * float64(v))
 			}
 		}

@@ -56,12 +56,21 @@ type Options struct {
 // not fit are an Incompatible one that says it all; a sum that is not finite in the stored type is a Numerical one. A
 // canceled context is an Interrupted error, unless its cause is a fault of its own. After any error all files are as they
 // were.
-func Run(ctx context.Context, o Options) (*Report, error) {
-	j, err := prepare(o)
-	if err != nil {
-		return nil, err
-	}
-	defer j.close()
+func Run(ctx context.Context, o Options) (report *Report, err error) {
+	err = checkpoint.Guard("an adapter's file", func() error {
+		j, err := prepare(o)
+		if err != nil {
+			return err
+		}
+		defer j.close()
+		report, err = j.run(ctx)
+		return err
+	})
+	return report, err
+}
+
+// run is Run once all is open.
+func (j *job) run(ctx context.Context) (*Report, error) {
 	for _, t := range j.tensors {
 		if err := t.Prepare(ctx); err != nil {
 			if e := fault.Canceled(ctx, j.Out, "not written"); e != nil {
@@ -69,12 +78,13 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 			}
 			return nil, err
 		}
+		j.release(t)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	wait := j.identify(cancel)
 	var report *Report
-	accept := func() error {
+	accept := func() (err error) {
 		if err := wait(); err != nil {
 			return err
 		}
@@ -82,17 +92,18 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 			return err
 		}
 		share := report.Survival.Share
-		if share == nil || *share >= o.MinSurvival {
+		if share == nil || *share >= j.MinSurvival {
 			return nil
 		}
-		return fault.New(fault.Gate, o.Base,
-			"only %.2f%% of the adapters' entries change its stored bits: at least %.2f%% are wanted", 100**share, 100*o.MinSurvival).
+		return fault.New(fault.Gate, j.Base,
+			"only %.2f%% of the adapters' entries change its stored bits: at least %.2f%% are wanted", 100**share, 100*j.MinSurvival).
 			WithHint("nothing was written; store the base in a wider type, or raise the adapters' weights")
 	}
+	var err error
 	switch {
-	case o.AdapterOnly:
+	case j.AdapterOnly:
 		err = j.writeAdapter(ctx, accept, &report)
-	case o.DryRun:
+	case j.DryRun:
 		if err = j.pass(ctx, nil); err == nil {
 			err = accept()
 		}

@@ -88,12 +88,13 @@ func (o operator) block(i int, visit func(row int, v view)) error {
 // times sets y, of the rows, to the change times x, of the columns.
 func (o operator) times(x, y []float64) error {
 	if l := o.plain(); l != nil {
+		a, b := l.Factors()
 		z := make([]float64, l.R)
 		for p := range z {
-			z[p] = float64(l.Scale) * dot(l.A[p*l.In:(p+1)*l.In], x)
+			z[p] = float64(l.Scale) * dot(a[p*l.In:(p+1)*l.In], x)
 		}
 		for row := range y {
-			y[row] = dot(l.B[row*l.R:(row+1)*l.R], z)
+			y[row] = dot(b[row*l.R:(row+1)*l.R], z)
 		}
 		return nil
 	}
@@ -116,12 +117,13 @@ func (o operator) times(x, y []float64) error {
 func (o operator) transposed(y, x []float64) error {
 	clear(x)
 	if l := o.plain(); l != nil {
+		a, b := l.Factors()
 		z := make([]float64, l.R)
 		for row, v := range y {
-			axpy(z, v, l.B[row*l.R:(row+1)*l.R])
+			axpy(z, v, b[row*l.R:(row+1)*l.R])
 		}
 		for p, v := range z {
-			axpy(x, float64(l.Scale)*v, l.A[p*l.In:(p+1)*l.In])
+			axpy(x, float64(l.Scale)*v, a[p*l.In:(p+1)*l.In])
 		}
 		return nil
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -87,6 +88,7 @@ func attend(a *asm) {
 		out[f] = a.zeros(a.perBlock())
 	}
 	a.moveRows(ptrs, "v", ld)
+	powers := a.powers()
 	a.op("MOVQ", a.fn.frame("p"), p)
 	a.op("MOVQ", a.fn.frame("full"), n)
 	a.op("ADDQ", a.fn.frame("diagonal"), n)
@@ -97,7 +99,7 @@ func attend(a *asm) {
 			a.op("VMOVUPS", a.at(p, i), w)
 			a.sub(w, w, peak[i%len(peak)])
 		}
-		a.exp2Below(weights, nil)
+		a.exp2Below(powers, weights, nil)
 		for i, w := range weights {
 			a.add(sums[i%len(peak)], sums[i%len(peak)], w)
 		}
@@ -156,12 +158,36 @@ func offset(m operand, disp int) operand {
 	return fmt.Sprintf("%d%s", disp, m)
 }
 
-// exp2Below replaces registers t, none of which is above 0, by 2ᵗ, side by side. What is below the range is 0, and so are lanes
-// that are not among those of the mask registers, which are clobbered. The integral part is rounded by the addition of a number
-// whose last place is one, and then added to the exponent.
-func (a *asm) exp2Below(t, among []operand) {
-	const notLess, lastPlaceOne = "$5", 1.5 * (1 << 23)
-	n, p := a.vecN(len(t)), a.vecN(len(t))
+// powers are the registers with the table of exp2Below: 2^(j/32), from whose bits j times the last place of t is taken off where that
+// comes to lie in the exponent's shift.
+func (a *asm) powers() [2]operand {
+	var words []uint16
+	for j := range uint32(1 << tableBits) {
+		bits := math.Float32bits(float32(math.Exp2(float64(j)/(1<<tableBits)))) - j<<(23-tableBits)
+		words = append(words, uint16(bits), uint16(bits>>16))
+	}
+	at := a.gp()
+	a.op("LEAQ", a.table("powers", words), at)
+	t := [2]operand{a.load(at, 0), a.load(at, 1)}
+	a.gps = append(a.gps, at)
+	return t
+}
+
+const (
+	tableBits = 5
+	// lastPlaceOf has 2^−tableBits as its last place: adding it rounds to multiples of that, whose numbers are then the lowest bits.
+	lastPlaceOf = 1.5 * (1 << (23 - tableBits))
+)
+
+// exp2Table is the polynomial without constant term of least relative error to 2ʳ − 1 for |r| ≤ 1/64: 5e-8.
+var exp2Table = []float32{2.402265e-1, 6.9315734e-1}
+
+// exp2Below replaces registers t, none of which is above 0, by 2ᵗ, side by side: t is a multiple of 1/32, whose power comes from a
+// table and the exponent, and a rest. What is below the range is 0, and so are lanes that are not among those of the mask registers,
+// which are clobbered.
+func (a *asm) exp2Below(powers [2]operand, t, among []operand) {
+	const notLess = "$5"
+	n, tmp := a.vecN(len(t)), a.vecN(2)
 	keep := among
 	if among == nil {
 		keep = []operand{"K1", "K2", "K3", "K4"}
@@ -172,26 +198,25 @@ func (a *asm) exp2Below(t, among []operand) {
 			compared = append(compared, among[i])
 		}
 		a.op("VCMPPS", append(compared, keep[i])...)
-		a.add(n[i], t[i], a.float(lastPlaceOne))
+		a.add(n[i], t[i], a.float(lastPlaceOf))
 	}
 	for i := range t {
-		a.sub(p[i], n[i], a.float(lastPlaceOne))
+		a.sub(tmp[i%2], n[i], a.float(lastPlaceOf))
+		a.sub(t[i], t[i], tmp[i%2]) // exact
 	}
 	for i := range t {
-		a.sub(t[i], t[i], p[i]) // exact
-		a.op("VBROADCASTSS", a.float(exp2Poly[0]), p[i])
-	}
-	for _, c := range exp2Poly[1:] {
-		for i := range t {
-			a.mulAdd(p[i], t[i], a.float(c))
-		}
+		a.op("VPSLLD", fmt.Sprintf("$%d", 23-tableBits), n[i], tmp[i%2])
+		a.op("VPERMI2PS", powers[1], powers[0], n[i])
+		a.op("VPADDD", n[i], tmp[i%2], n[i])
 	}
 	for i := range t {
-		a.op("VPSLLD", "$23", n[i], n[i])
-		a.op("VPADDD.Z", n[i], p[i], keep[i], t[i])
+		a.op("VBROADCASTSS", a.float(exp2Table[0]), tmp[i%2])
+		a.mulAdd(tmp[i%2], t[i], a.float(exp2Table[1]))
+		a.mul(t[i], t[i], tmp[i%2])
+		a.op("VFMADD213PS.Z", n[i], n[i], keep[i], t[i])
 	}
 	a.free(n...)
-	a.free(p...)
+	a.free(tmp...)
 }
 
 // attendBackward adds the share of keys, tiles times attendKeys, in the gradients of attend for rows queries, 16 or 32. q and do
@@ -228,12 +253,15 @@ func attendBackwardTile(a *asm) {
 		along(name, func(f int) { all[f] = a.load(at, 0) })
 		return all
 	}
-	dot := func(x []operand, y operand) []operand {
+	dot := func(x []operand, y, less operand) []operand {
 		sums := a.vecN(queries)
+		for i, s := range sums {
+			a.op("VBROADCASTSS", mem(less, 4*i), s)
+		}
 		for f, xf := range x {
 			op := "VFMADD231PS.BCST"
 			if f == 0 {
-				op = "VMULPS.BCST"
+				op = "VFMSUB231PS.BCST"
 			}
 			for i, s := range sums {
 				a.op(op, mem(y, f*rowBytes+4*i), xf, s)
@@ -244,17 +272,15 @@ func attendBackwardTile(a *asm) {
 	n := a.gp()
 	a.op("MOVQ", rows, n)
 	a.op("SHRQ", "$2", n)
-	keys, values := loaded("k"), loaded("v")
+	keys, values, powers := loaded("k"), loaded("v"), a.powers()
 	a.loop(n, func() {
 		masks := []operand{"K1", "K2", "K3", "K4"}
-		p, g := dot(keys, q), dot(values, do)
-		for i, s := range p {
+		p, g := dot(keys, q, shift), dot(values, do, delta)
+		for i := range p {
 			a.op("KMOVW", seen, masks[i])
 			a.op("LEAQ", fmt.Sprintf("1(%s)(%s*1)", seen, seen), seen)
-			a.op("VSUBPS.BCST", mem(shift, 4*i), s, s)
-			a.op("VSUBPS.BCST", mem(delta, 4*i), g[i], g[i])
 		}
-		a.exp2Below(p, masks)
+		a.exp2Below(powers, p, masks)
 		for i, s := range p {
 			a.mul(g[i], g[i], s)
 			a.op("VMOVUPS", s, mem(tile, i*a.bytes()))
@@ -267,6 +293,7 @@ func attendBackwardTile(a *asm) {
 	})
 	a.free(keys...)
 	a.free(values...)
+	a.free(powers[:]...)
 
 	a.op("MOVQ", a.fn.frame("q"), q)
 	a.op("MOVQ", a.fn.frame("do"), do)
@@ -302,16 +329,19 @@ func attendBackwardTile(a *asm) {
 			a.op("VMOVUPS", mem(tile, gradTile+i*a.bytes()), lines[i])
 		}
 		lines = a.columns(lines)
-		for f := 0; f < smallHead; f += 2 {
-			even, odd := a.load(q, f*a.perBlock()), a.load(q, (f+1)*a.perBlock())
-			for j, c := range lines {
-				a.op("VFMADD231PS.BCST", offset(elems[f], 4*j), c, even)
-				a.op("VFMADD231PS.BCST", offset(elems[f+1], 4*j), c, odd)
-			}
-			a.store(even, q, f*a.perBlock())
-			a.store(odd, q, (f+1)*a.perBlock())
-			a.free(even, odd)
+		sums := make([]operand, smallHead)
+		for f := range sums {
+			sums[f] = a.load(q, f*a.perBlock())
 		}
+		for j, c := range lines {
+			for f, s := range sums {
+				a.op("VFMADD231PS.BCST", offset(elems[f], 4*j), c, s)
+			}
+		}
+		for f, s := range sums {
+			a.store(s, q, f*a.perBlock())
+		}
+		a.free(sums...)
 		a.free(lines...)
 		a.advance(a.bytes(), q)
 		a.advance(attendKeys*a.bytes(), tile)

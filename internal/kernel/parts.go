@@ -5,22 +5,20 @@ package kernel
 // and still faster than one in float32 (Henry, Tang & Heinecke 2019).
 
 const (
-	// partRowStep and partStep bound the rows of a task and the pairs of their weights that are packed at a time: 768 KiB.
+	// partRowStep and partStep bound the rows of a task and the pairs of their weights that are packed at a time: 768 KiB. The
+	// parts of as many pairs of x, which all these rows are multiplied with, stay in the second-level cache as well: to sum fewer
+	// at a time in the first level costs more than it saves.
 	partRowStep = 256
 	partStep    = 256
-
-	// partPanel bounds the pairs of x that all rows of a task are multiplied with while their parts are in the first-level
-	// cache.
-	partPanel = 64
 
 	// partsMost bounds the memory of x's parts in bytes: a deeper product is a sum of products.
 	partsMost = 16 << 20
 )
 
-// partBuffers hold the parts of a task's weights, and of a panel of x.
+// partBuffers hold the parts of a task's weights, and of as many pairs of x.
 type partBuffers struct {
 	weights [3 * partRowStep * partStep]pair
-	panel   [3 * partPanel * Block]pair
+	right   [3 * partStep * Block]pair
 	step    [3 * tileSide * Block]pair
 }
 
@@ -60,16 +58,15 @@ func (r *Right) split(from, rows int) {
 	Parallel(r.x.N(), func(b int) { splitPairs(r.x.Blk(b)[from*Block:][:rows*Block], r.parts[b*3*size:][:3*size], size) })
 }
 
-// panel returns pairs [p, p+k) of block b, whose parts lie step apart, and those of block nb from pair np on, which are likely to be
-// next. room is for those that were not split before.
-func (r *Right) panel(b, p, k, nb, np int, room []pair) (pairs []pair, step int, next []pair) {
+// at returns pairs [p, p+k) of block b, whose parts lie step apart. room is for those that were not split before.
+func (r *Right) at(b, p, k int, room []pair) (pairs []pair, step int) {
 	if len(r.parts) == 0 {
 		x := r.x.Blk(b)[(r.from+2*p)*Block:]
-		splitPairs(x[:min(2*k, r.rows-2*p)*Block], room, partPanel*Block)
-		return room, partPanel * Block, room
+		splitPairs(x[:min(2*k, r.rows-2*p)*Block], room, k*Block)
+		return room, k * Block
 	}
 	step = ceilDiv(r.rows, 2) * Block
-	return r.parts[b*3*step+p*Block:], step, r.parts[nb*3*step+np*Block:]
+	return r.parts[b*3*step+p*Block:], step
 }
 
 // partsPay tells whether a product is computed in parts: not with so few rows or so little depth that tiles are mostly empty.
@@ -105,21 +102,17 @@ func partTask(a matrix, x *Right, y Tensor, r0, r1, b0, b1 int, acc bool) {
 	buf := partPool.Get().(*partBuffers)
 	defer partPool.Put(buf)
 	step := evenStep(ceilDiv(x.rows, 2), partStep, tileSide)
-	panel := evenStep(step, partPanel, tileSide)
 	for p := 0; 2*p < x.rows; p += step {
 		depth := min(2*step, x.rows-2*p)
-		pairs := ceilDiv(depth, 2)
+		k := ceilDiv(depth, 2)
 		a.from(r0, 2*p).packParts(r1-r0, depth, buf.weights[:], &buf.step)
 		for b := b0; b < b1; b++ {
-			for q := 0; q < pairs; q += panel {
-				k := min(panel, pairs-q)
-				nb, nq := b, q+panel
-				if nq >= pairs {
-					nb, nq = min(b+1, b1-1), 0
-				}
-				right, rightStep, next := x.panel(b, p+q, k, nb, p+nq, buf.panel[:])
-				partProduct(r1-r0, k, buf.weights[3*q*tileGroup:], 3*tileGroup*tilePairs(pairs), right, rightStep, next, y.Blk(b)[r0*Block:], acc || p+q > 0)
+			right, rightStep := x.at(b, p, k, buf.right[:])
+			next := right
+			if len(x.parts) > 0 && b+1 < b1 {
+				next, _ = x.at(b+1, p, k, nil)
 			}
+			partProduct(r1-r0, k, buf.weights[:], 3*tileGroup*tilePairs(k), right, rightStep, next, y.Blk(b)[r0*Block:], acc || p > 0)
 		}
 	}
 }

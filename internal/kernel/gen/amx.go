@@ -239,7 +239,6 @@ func partGemm(a *asm) {
 			fetch(2)
 			loadA(lo)
 			multiply()
-			fetchSums()
 			loadA(hi)
 			multiply()
 			a.advance(4*lineBytes, next)

@@ -301,6 +301,51 @@ func TestCrashInjected(t *testing.T) {
 	}
 }
 
+// TestCrashRecovers kills a switch while it writes weights, and then makes every call of the recovery fail: the next one ends it.
+func TestCrashRecovers(t *testing.T) {
+	if _, err := exec.LookPath("strace"); err != nil {
+		t.Skip("needs strace")
+	}
+	c := newCrashed(t, t.TempDir())
+	t.Setenv("GOMAXPROCS", "1") // calls are counted for each thread
+	killed := filepath.Join(c.dir, "killed")
+	for _, way := range [][2]string{{"a", "b"}, {"low", "base"}, {"base", "a"}} {
+		from, to := way[0], way[1]
+		for when := 1; ; when++ {
+			c.run(from)
+			old := c.sum()
+			inject := fmt.Sprintf("inject=pwrite64:signal=KILL:when=%d", when)
+			if code, out := exitCode(append([]string{"strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=pwrite64", "-e", inject}, c.command(to)...)...); code == 0 {
+				t.Fatalf("from %s to %s: it was never killed while weights were written: %s", from, to, out)
+			}
+			if hot, err := filepath.Glob(filepath.Join(c.model, ".shira", "*.hot")); err == nil && len(hot) == 1 && c.sum() != old {
+				break
+			}
+		}
+		c.check(os.RemoveAll(killed))
+		c.check(os.CopyFS(killed, os.DirFS(c.model)))
+		before := func(int) []string {
+			c.check(os.RemoveAll(c.model))
+			c.check(os.CopyFS(c.model, os.DirFS(killed)))
+			return []string{c.shira, "switch", c.model, "--recover"}
+		}
+		after := func(context string, code int, killed bool, out string) {
+			if got := c.recovered(context); got != from {
+				t.Errorf("%s: from %s to %s is %s", context, from, to, got)
+			}
+			if !killed && code != 0 && code != 5 {
+				t.Errorf("%s: %s", context, out)
+			}
+		}
+		n := inject(t, []string{"pwrite64", "fsync", "fdatasync", "unlinkat", "openat", "pread64"}, before, after)
+		c.finish()
+		t.Logf("from %s to %s: %d faults", from, to, n)
+		if n < 30 {
+			t.Errorf("from %s to %s: only %d faults", from, to, n)
+		}
+	}
+}
+
 // TestCrashSaves does that to the saving of a fused model over an older one: what is there is always one of them, whole, and
 // nothing is left beside it but by a kill, and that only until the next run.
 func TestCrashSaves(t *testing.T) {

@@ -183,11 +183,16 @@ func (a *app) switchStatus(o switchOptions) error {
 	case st.Interrupted:
 		state = "a switch did not end: `shira switch " + shellQuote(o.Model) + " --recover` undoes it"
 	}
+	has := appliedText(st.Applied)
+	if st.Lost {
+		has = "unknown"
+		state = "its record is gone: `shira switch " + shellQuote(o.Model) + " --verify` tells whether the weights are the base's"
+	}
 	size := ""
 	if st.Journal > 0 {
 		size = byteSize(st.Journal) + ", which the base comes back from"
 	}
-	fields(a.stdout, [2]string{"model", st.Model}, [2]string{"has", appliedText(st.Applied)}, [2]string{"journal", size},
+	fields(a.stdout, [2]string{"model", st.Model}, [2]string{"has", has}, [2]string{"journal", size},
 		[2]string{"base", st.Base}, [2]string{"state", state})
 	return nil
 }

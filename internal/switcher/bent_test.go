@@ -203,6 +203,9 @@ var mutants = []mutant{
 	{name: "a journal in the making is left", mend: without(func(op, name, _ string) bool {
 		return op == "remove" && strings.HasSuffix(name, ".tmp")
 	})},
+	{name: "the mark of the base is not synced", switching: without(func(op, name, _ string) bool {
+		return op == "datasync" && strings.HasSuffix(name, "/base")
+	})},
 	{name: "the last record goes before others are gone for good", switching: without(func(op, _, last string) bool {
 		return op == "syncdir" && strings.HasPrefix(last, "remove .shira/applied-")
 	})},

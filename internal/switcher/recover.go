@@ -34,6 +34,9 @@ func (s *store) restore() (undone bool, err error) {
 		if err := s.undo(n.hot[0]); err != nil {
 			return false, err
 		}
+		if len(n.applied) == 0 { // these are the base's weights
+			return true, s.unmark()
+		}
 	}
 	return len(n.hot) == 1, s.sweep(n)
 }
@@ -99,5 +102,8 @@ func (s *store) sweep(n names) error {
 			return err
 		}
 	}
-	return s.fs.Remove(s.name(checkpoint.JournalApplied, j.Sequence))
+	if err := s.fs.Remove(s.name(checkpoint.JournalApplied, j.Sequence)); err != nil {
+		return err
+	}
+	return s.unmark()
 }

@@ -18,6 +18,7 @@ type State struct {
 	Base        string    `json:"base_fingerprint"` // of the model without them; "" where nothing is applied
 	Interrupted bool      `json:"interrupted"`      // a switch did not end: the weights are between two states
 	Busy        bool      `json:"busy"`             // another process is at it
+	Lost        bool      `json:"lost"`             // no record says what the weights are, though a switch began
 	Journal     int64     `json:"journal_bytes"`    // of what the base comes back from
 }
 
@@ -64,6 +65,13 @@ func (s *store) status() (st *State, still bool, err error) {
 		if st.Applied = j.Applied; len(j.Applied) > 0 {
 			st.Base, st.Journal = j.Base, j.size
 		}
+	}
+	if j == nil && len(n.hot)+len(n.tmp) == 0 && err == nil {
+		marked, err := s.marked()
+		if err != nil {
+			return st, false, err
+		}
+		st.Lost = marked != ""
 	}
 	again, e := s.scan()
 	return st, e == nil && err == nil && n.equal(again), e
@@ -113,7 +121,9 @@ func Verify(ctx context.Context, model string) (*Check, error) {
 	r := &Check{Model: model, Applied: w.applied()}
 	if w.record == nil {
 		r.Base, err = w.model.Fingerprint()
-		r.Expected = r.Base
+		if r.Expected = r.Base; err == nil {
+			err = w.checkMark(r.Base)
+		}
 		return r, err
 	}
 	r.Expected = w.record.Base

@@ -20,8 +20,10 @@ import (
 //	undo-N.tmp     a journal in the making, worth nothing
 //	undo-N.hot     the journal of a switch that has begun to change weights: what they were before is in it
 //	applied-N      the journal of a switch that is complete: what the base's weights were is in it
+//	base           the base's fingerprint, while there is an applied-N, and a little longer
 //
-// The applied-N of the highest N says what the weights hold; without any they are the base's.
+// The applied-N of the highest N says what the weights hold; without any they are the base's. Where somebody has removed it,
+// base tells that they are not.
 type store struct {
 	model   string // as the user calls it
 	fs      fsx.FS
@@ -150,6 +152,56 @@ func (s *store) current(n names) (*journal, io.Closer, error) {
 		return nil, nil, errDamaged(j.path, "it has the number %d", j.Sequence)
 	}
 	return j, c, err
+}
+
+// maxMark bounds a fingerprint with its newline.
+const maxMark = 256
+
+// mark writes the base's fingerprint durably, but for its name, which a sync of the directory follows before weights change.
+func (s *store) mark(base string) error {
+	if err := s.unmark(); err != nil {
+		return err
+	}
+	f, err := s.fs.Create(s.dir + "/base")
+	if err != nil {
+		return err
+	}
+	if _, err = f.WriteAt([]byte(base+"\n"), 0); err == nil {
+		err = f.Datasync()
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		return errors.Join(err, s.unmark())
+	}
+	return nil
+}
+
+// unmark removes it.
+func (s *store) unmark() error {
+	if err := s.fs.Remove(s.dir + "/base"); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// marked returns the fingerprint that mark wrote, "" for none. One that is not whole was never synced: no weights were changed
+// after it.
+func (s *store) marked() (string, error) {
+	f, err := s.fs.Open(s.dir+"/base", false)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.NewSectionReader(f, 0, maxMark))
+	if base, ok := strings.CutSuffix(string(b), "\n"); ok && !strings.ContainsAny(base, "\x00\n") {
+		return base, err
+	}
+	return "", err
 }
 
 // next returns the number of the journal after j, which is nil for the base.

@@ -402,6 +402,55 @@ func TestReserved(t *testing.T) {
 	}
 }
 
+// TestLost: where somebody has removed the record, the weights are not taken for the base's.
+func TestLost(t *testing.T) {
+	m := newModel(t, checkpoint.BF16)
+	path := m.copy("model")
+	state := filepath.Join(path, ".shira")
+	to := Options{Model: path, Adapters: []adapter.Ref{{Path: m.adapters[0], Weight: 1}}, Force: true}
+	must(t, second(Switch(t.Context(), to)))
+	must(t, os.Rename(filepath.Join(state, "applied-1"), m.path("record")))
+	before := m.data(path)
+	for name, try := range map[string]func() error{
+		"switch": func() error {
+			return second(Switch(t.Context(), Options{Model: path, Adapters: to.Adapters, Force: true}))
+		},
+		"revert":  func() error { return second(Switch(t.Context(), Options{Model: path})) },
+		"dry run": func() error { return second(Switch(t.Context(), Options{Model: path, DryRun: true})) },
+		"verify":  func() error { return second(Verify(t.Context(), path)) },
+	} {
+		if err := try(); fault.KindOf(err) != fault.Unrecoverable || !strings.Contains(err.Error(), "the record of the last switch is gone") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if st, err := Status(path); err != nil || !st.Lost {
+		t.Errorf("status: %+v, %v", st, err)
+	}
+	for name, got := range m.data(path) {
+		if !bytes.Equal(got, before[name]) {
+			t.Errorf("%s was changed", name)
+		}
+	}
+	must(t, os.Rename(m.path("record"), filepath.Join(state, "applied-1")))
+	must(t, second(Switch(t.Context(), Options{Model: path})))
+	m.wantBase(path)
+	if names, err := os.ReadDir(state); err != nil || len(names) != 1 {
+		t.Errorf(".shira holds %v, %v", names, err)
+	}
+	// A mark that a switch left that did not happen is of these very weights.
+	s, closeFS, err := openStore(path)
+	must(t, err)
+	defer closeFS()
+	c, err := Verify(t.Context(), path)
+	must(t, err)
+	must(t, s.mark(c.Base))
+	must(t, second(Switch(t.Context(), to)))
+	must(t, second(Switch(t.Context(), Options{Model: path})))
+	must(t, s.mark("of other weights"))
+	must(t, os.WriteFile(filepath.Join(state, "base"), []byte("of other we\x00\x00\n"), 0o644)) // torn
+	must(t, second(Switch(t.Context(), to)))
+}
+
 // TestShard: one file of several is refused.
 func TestShard(t *testing.T) {
 	m := newModel(t, checkpoint.BF16)

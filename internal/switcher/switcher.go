@@ -100,6 +100,11 @@ func Switch(ctx context.Context, o Options) (*Report, error) {
 	if report.Room, err = tx.most(h); err != nil {
 		return nil, err
 	}
+	if w.marked != "" { // by a switch that did not happen: these are the base's weights
+		if err := s.unmark(); err != nil {
+			return nil, err
+		}
+	}
 	if !same(report.Applied, report.Previous) {
 		work, err := s.run(ctx, tx)
 		if err != nil {
@@ -163,6 +168,8 @@ type opened struct {
 	record *journal // nil for the base
 	file   io.Closer
 	base   string // fingerprint; "" while unknown
+	state  string // the directory of the journals, as messages call it
+	marked string // what [store.marked] says, where there is no record
 }
 
 // open opens the weights, to write or only to look.
@@ -175,7 +182,7 @@ func (s *store) open(path string, write bool) (*opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &opened{model: m}
+	w := &opened{model: m, state: s.fs.Path(s.dir)}
 	var list []string
 	for _, f := range m.Files() {
 		list = append(list, filepath.Base(f.Path()))
@@ -221,10 +228,14 @@ func (s *store) openRecord(w *opened) error {
 	if err != nil {
 		return err
 	}
-	if w.record, w.file, err = s.current(n); err != nil || w.record == nil {
+	if w.record, w.file, err = s.current(n); err != nil {
 		return err
 	}
-	return w.record.match(w.shards, "if the weights were replaced on purpose, remove "+w.record.path)
+	if w.record == nil {
+		w.marked, err = s.marked()
+		return err
+	}
+	return w.record.match(w.shards, "if the weights were replaced on purpose, remove "+s.fs.Path(s.dir))
 }
 
 func (w *opened) close() {
@@ -256,9 +267,21 @@ func (w *opened) fingerprint() (string, error) {
 	return w.model.Fingerprint()
 }
 
+// checkMark fails where there is no record, but the weights are not the base's of the last switch: somebody removed it.
+func (w *opened) checkMark(base string) error {
+	if w.marked == "" || w.marked == base {
+		return nil
+	}
+	return fault.New(fault.Unrecoverable, w.state, "the record of the last switch is gone, and the weights are not the base's").
+		WithHint("put its applied-N back; or give the model its base's weights, or others, and remove this directory")
+}
+
 // transaction plans the switch to adapters that are checked against the base here.
 func (w *opened) transaction(o Options, adapters []*adapter.Adapter) (*transaction, error) {
 	base, err := w.fingerprint()
+	if err == nil {
+		err = w.checkMark(base)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -55,16 +55,21 @@ func (s *store) run(ctx context.Context, tx *transaction) (*Work, error) {
 	if err == nil {
 		err = s.checkRoom(most)
 	}
+	if err == nil && tx.old == nil {
+		err = s.mark(tx.base)
+	}
 	if err == nil {
 		err = s.write(ctx, tx, h, work)
 	}
 	if err != nil {
+		s.forget(tx)
 		return nil, err
 	}
 	work.Times.Journal = time.Since(start).Seconds()
 	start = time.Now()
 	hot := s.name(checkpoint.JournalHot, tx.number)
 	if err := s.fs.Rename(s.name(checkpoint.JournalMaking, tx.number), hot); err != nil {
+		s.forget(tx)
 		return nil, errors.Join(err, s.fs.Remove(s.name(checkpoint.JournalMaking, tx.number)))
 	}
 	if err := s.fs.SyncDir(s.dir); err != nil {
@@ -79,6 +84,7 @@ func (s *store) run(ctx context.Context, tx *transaction) (*Work, error) {
 		if err := s.rollBack(j, c, tx.shards); err != nil {
 			return nil, s.unfinished(err)
 		}
+		s.forget(tx)
 		return nil, ctx.Err()
 	}
 	c.Close()
@@ -94,6 +100,14 @@ func (s *store) run(ctx context.Context, tx *transaction) (*Work, error) {
 	work.Times.Weights = time.Since(start).Seconds()
 	s.tidy(tx)
 	return work, nil
+}
+
+// forget removes the mark of a switch from the base that did not happen. One that stays does no harm: the next switch sees that the
+// weights are the base's.
+func (s *store) forget(tx *transaction) {
+	if tx.old == nil {
+		_ = s.unmark()
+	}
 }
 
 // tidy removes what the switch replaced. The switch is complete: what cannot be removed now will be the next time.

@@ -205,6 +205,13 @@ func (w *toy) holds(f *crashfs.FS) (int, error) {
 	}
 	i := 0
 	if j != nil && len(j.Applied) > 0 {
+		base, err := s.marked()
+		if err != nil {
+			return 0, err
+		}
+		if base != "base" {
+			return 0, fmt.Errorf("the base is marked %q", base)
+		}
 		i = slices.IndexFunc(w.changes, func(c *toyChange) bool { return c.name == j.Applied[0].Adapter })
 	}
 	for name := range w.base {
@@ -231,7 +238,7 @@ func TestSwitchToy(t *testing.T) {
 			}
 			want := []string{".shira", "one.safetensors", "two.safetensors"}
 			if i > 0 {
-				want = []string{".shira", ".shira/applied-*", "one.safetensors", "two.safetensors"}
+				want = []string{".shira", ".shira/applied-*", ".shira/base", "one.safetensors", "two.safetensors"}
 			}
 			if names := f.Names(); len(names) != len(want) {
 				t.Fatalf("seed %d, step %d: files %v, want %v", seed, step, names, want)

@@ -161,7 +161,7 @@ func closeAll(files []*File) error {
 func (d *modelDir) errNoWeights() error {
 	if d.has(filepath.Join(StagedName, ModelFile)) {
 		return fault.New(fault.Malformed, d.path, "holds no weights: the run that was to replace them did not end").
-			WithHint("the new model is whole: %s; training into %s again puts it in place", filepath.Join(d.path, StagedName), d.path)
+			WithHint("move the files of %s into %s: they make the new model whole, and the next run there does it too", filepath.Join(d.path, StagedName), d.path)
 	}
 	for _, name := range []string{"adapter_model.safetensors", "adapters.safetensors", "adapter_model.bin", "adapter_config.json"} {
 		if d.has(name) {

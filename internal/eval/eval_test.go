@@ -13,7 +13,6 @@ import (
 	"shira/internal/adapter"
 	"shira/internal/fault"
 	"shira/internal/kernel"
-	"shira/internal/model"
 )
 
 const shared = "../../../shared"
@@ -187,5 +186,3 @@ func BenchmarkLoadAndScore(b *testing.B) {
 		b.ReportMetric(r.TokensPerSecond, "tok/s")
 	}
 }
-
-var _ Decoder = (*model.Model)(nil)

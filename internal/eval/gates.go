@@ -75,7 +75,7 @@ func FreezeGates(ctx context.Context, o Options) (*adapter.Adapter, []Opening, e
 	if err := s.to(0); err != nil {
 		return nil, nil, err
 	}
-	scorer, err := NewScorer(m.Decoder)
+	scorer, err := NewScorer(m)
 	if err != nil {
 		return nil, nil, err
 	}

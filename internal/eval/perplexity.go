@@ -87,7 +87,7 @@ func perplexities(ctx context.Context, o Options, mixtures [][]adapter.Ref, tell
 			if scorer != nil {
 				scorer.Close()
 			}
-			if scorer, err = NewScorer(m.Decoder); err != nil {
+			if scorer, err = NewScorer(m); err != nil {
 				return nil, err
 			}
 		}
@@ -110,11 +110,11 @@ func perplexity(ctx context.Context, scorer *Scorer, ds *data.Dataset, o Options
 	}
 	start := time.Now()
 	score, err := scorer.Score(ctx, ds, o.BatchTokens)
+	if e, ok := errors.AsType[*fault.Error](err); ok && e.Kind == fault.Numerical {
+		e.Path = o.Model
+	}
 	if err != nil {
 		return nil, err
-	}
-	if math.IsNaN(score.Loss) || math.IsInf(score.Loss, 0) {
-		return nil, fault.New(fault.Numerical, o.Model, "the loss on %s is %v", o.Data, score.Loss)
 	}
 	r.Loss, r.Perplexity, r.Tokens = score.Loss, math.Exp(score.Loss), score.Tokens
 	r.TokensPerSecond, r.PeakRSSBytes = float64(score.Read)/time.Since(start).Seconds(), procstat.PeakRSS()

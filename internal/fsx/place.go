@@ -11,20 +11,25 @@ import (
 
 // MkdirAll makes a directory, and those above it that are missing, durably.
 func MkdirAll(dir string) error {
-	var made []string
+	_, err := MakeDirs(dir)
+	return err
+}
+
+// MakeDirs is [MkdirAll], and returns the directories that were not there before, the deepest first.
+func MakeDirs(dir string) (made []string, err error) {
 	for d := filepath.Clean(dir); ; d = filepath.Dir(d) {
 		if _, err := os.Stat(d); !errors.Is(err, fs.ErrNotExist) || d == filepath.Dir(d) {
 			break
 		}
 		made = append(made, d)
 	}
-	err := os.MkdirAll(dir, 0o755)
+	err = os.MkdirAll(dir, 0o755)
 	for _, d := range made {
 		if err == nil {
 			err = syncDir(filepath.Dir(d))
 		}
 	}
-	return Wrap(err, dir, "create the directory")
+	return made, Wrap(err, dir, "create the directory")
 }
 
 // Settle makes an open file durable, its content and its name.

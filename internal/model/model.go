@@ -164,6 +164,21 @@ func (m *Model) Parameters() int64 {
 	return n
 }
 
+// NotFinite returns the name of the first weight that holds infinities or NaN, or "".
+func (m *Model) NotFinite() string {
+	for _, w := range m.Weights() {
+		if !w.Finite() {
+			return w.Name
+		}
+	}
+	for _, g := range m.Gains() {
+		if !g.Finite() {
+			return g.Name
+		}
+	}
+	return ""
+}
+
 // Linear returns the weight of the given module, or nil. Embeddings and output heads are not linear layers in this sense.
 func (m *Model) Linear(module string) *nn.Weight {
 	for _, w := range m.Linears() {

@@ -2,6 +2,7 @@ package nn
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	G "gorgonia.org/gorgonia"
@@ -66,14 +67,22 @@ func (w *watch) finite(v G.Value) bool {
 		if shape := v.Shape(); len(shape) == 3 { // an activation: the last block's padding is nobody's
 			return finiteTokens(kernel.NewTensor(d, shape[1]), w.tokens)
 		}
-		for _, x := range d {
-			if x-x != 0 {
-				return false
-			}
-		}
+		return finite(d)
 	}
 	return true
 }
+
+func finite(values []float32) bool {
+	return !slices.ContainsFunc(values, func(v float32) bool { return v-v != 0 })
+}
+
+// Finite says whether no value, as products read it, is infinite or NaN.
+func (w *Weight) Finite() bool {
+	return finite(w.Data) && !slices.ContainsFunc(w.Half, func(h uint16) bool { v := kernel.FromHalf(h); return v-v != 0 })
+}
+
+// Finite says whether no value is infinite or NaN.
+func (n *Gain) Finite() bool { return finite(n.Data) }
 
 func finiteTokens(x kernel.Tensor, tokens int) bool {
 	for b := range x.N() {

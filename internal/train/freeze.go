@@ -19,7 +19,7 @@ func (t *trainer) closeGates(ctx context.Context, r *Result) error {
 	scorer := t.scorer
 	if scorer == nil {
 		var err error
-		if scorer, err = eval.NewScorer(t.model.Decoder); err != nil {
+		if scorer, err = eval.NewScorer(t.model); err != nil {
 			return err
 		}
 		defer scorer.Close()
@@ -48,7 +48,7 @@ func (t *trainer) closeGates(ctx context.Context, r *Result) error {
 	if t.scorer == nil {
 		return nil
 	}
-	score, err := t.scorer.Score(ctx, t.valid, evalTokens)
+	score, err := t.score(ctx)
 	if err != nil {
 		return err
 	}

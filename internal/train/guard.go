@@ -7,7 +7,6 @@ import (
 
 	"shira/internal/checkpoint"
 	"shira/internal/fault"
-	"shira/internal/kernel"
 )
 
 // checkFinite finds a trained value that the last update made infinite or NaN, or that the type it is stored in would: no loss
@@ -54,7 +53,7 @@ func (s *session) checkFinite() error {
 
 // notFinite names what is no longer a number in a step: a weight, the first operator that computed one, or a gradient.
 func (t *trainer) notFinite(info StepInfo) error {
-	if name := t.badWeight(); name != "" {
+	if name := t.model.NotFinite(); name != "" {
 		return t.diverged(info.Step, info.Step-1, "the weights of %s are not finite (loss %v)", fault.Quote(name), info.Loss)
 	}
 	for _, b := range t.micro {
@@ -68,21 +67,6 @@ func (t *trainer) notFinite(info StepInfo) error {
 		}
 	}
 	return t.diverged(info.Step, info.Step-1, "the loss is %v, the gradient's norm %v", info.Loss, info.GradNorm)
-}
-
-// badWeight returns the name of the first weight, as products read it, that holds infinities or NaN, or "".
-func (t *trainer) badWeight() string {
-	for _, w := range t.model.Weights() {
-		if !finite(w.Data) || slices.ContainsFunc(w.Half, func(h uint16) bool { v := kernel.FromHalf(h); return v-v != 0 }) {
-			return w.Name
-		}
-	}
-	for _, g := range t.model.Gains() {
-		if !finite(g.Data) {
-			return g.Name
-		}
-	}
-	return ""
 }
 
 func finite(values []float32) bool {

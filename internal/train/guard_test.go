@@ -47,10 +47,11 @@ func TestNotFiniteBase(t *testing.T) {
 		want       string
 	}{
 		{nan, float32(math.NaN()), false, `step 1: the weights of "model.layers.1.mlp.down_proj" are not finite`},
-		{nan, float32(math.NaN()), true, "step 0: the validation loss is NaN"},
+		{nan, float32(math.NaN()), true, `verse.jsonl is NaN: the weights of "model.layers.1.mlp.down_proj" are not finite`},
 		{"model.norm.weight", float32(math.Inf(1)), false, `step 1: the weights of "model.norm.weight" are not finite`},
 		// Values that are finite, but whose products are not.
 		{"model.layers.0.mlp.down_proj.weight", large, false, "is that of the linear model.layers.0.mlp.down_proj"},
+		{"model.layers.0.mlp.down_proj.weight", large, true, "verse.jsonl:1 is NaN: the first value that is not finite is that of the linear model.layers.0.mlp.down_proj"},
 		{"model.layers.1.self_attn.q_proj.weight model.layers.1.self_attn.k_proj.weight", 1e25, false, "is that of the attention after model.layers.1.self_attn.q_proj"},
 	} {
 		cfg := tinyConfig(t, checkpoint.F32)
@@ -60,7 +61,11 @@ func TestNotFiniteBase(t *testing.T) {
 		if !c.validation {
 			cfg.ValidationFile = ""
 		}
+		cfg.OutputDir = filepath.Join(cfg.OutputDir, "deeper")
 		_, err := Run(context.Background(), cfg, &recorder{})
+		if _, err := os.Stat(filepath.Dir(cfg.OutputDir)); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s = %v: a run that came to nothing left its directory: %v", c.tensor, c.value, err)
+		}
 		e, _ := errors.AsType[*fault.Error](err)
 		if fault.KindOf(err) != fault.Numerical || e == nil || !strings.Contains(e.Hint, "base's weights") || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s = %v: %v, want %q", c.tensor, c.value, err, c.want)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"shira/internal/config"
+	"shira/internal/eval"
+	"shira/internal/fault"
 	"shira/internal/kernel"
 )
 
@@ -194,12 +196,9 @@ func (t *trainer) accumulate(i int) {
 
 // evaluate scores the validation file after the last step.
 func (t *trainer) evaluate(ctx context.Context) error {
-	score, err := t.scorer.Score(ctx, t.valid, evalTokens)
+	score, err := t.score(ctx)
 	if err != nil {
 		return err
-	}
-	if math.IsNaN(score.Loss) || math.IsInf(score.Loss, 0) {
-		return t.diverged(t.Step, t.Step, "the validation loss is %v", score.Loss)
 	}
 	info := EvalInfo{Step: t.Step, Epoch: t.Epoch, Loss: score.Loss, Tokens: score.Tokens}
 	t.Evaluated, t.LossNow = t.Step, &info.Loss
@@ -210,6 +209,15 @@ func (t *trainer) evaluate(ctx context.Context) error {
 	}
 	t.obs.Eval(info)
 	return t.out.eval(info)
+}
+
+// score returns the loss on the validation file.
+func (t *trainer) score(ctx context.Context) (eval.Score, error) {
+	score, err := t.scorer.Score(ctx, t.valid, evalTokens)
+	if fault.KindOf(err) == fault.Numerical {
+		err = t.diverged(t.Step, t.Step, "%v", err)
+	}
+	return score, err
 }
 
 // judge compares a validation loss with the best so far. As in Hugging Face's EarlyStoppingCallback, one that is better by

@@ -22,7 +22,7 @@ import (
 
 const (
 	metricsFile = "metrics.jsonl"
-	// openMetrics is its name until the run's result is there. Empty it is no run in progress: a start that was refused leaves it so.
+	// openMetrics is its name until the run's result is there. Empty it is no run in progress: a start that was killed leaves it so.
 	openMetrics = "metrics.jsonl.part"
 )
 
@@ -32,6 +32,7 @@ var writtenFiles = []string{adapter.TensorsFile, adapter.ConfigFile, checkpoint.
 // output is a run's directory.
 type output struct {
 	dir     string
+	made    []string // directories that were not there before, the deepest first
 	metrics *os.File
 	release func() // of a model that is to be replaced
 	text    []byte // what metrics holds
@@ -106,7 +107,8 @@ func openOutput(cfg *config.Train) (*output, error) {
 	if err := checkOutput(cfg); err != nil { // before a directory is made
 		return nil, err
 	}
-	if err := fsx.MkdirAll(cfg.OutputDir); err != nil {
+	made, err := fsx.MakeDirs(cfg.OutputDir)
+	if err != nil {
 		return nil, err
 	}
 	f, err := fsx.OpenLocked(filepath.Join(cfg.OutputDir, openMetrics))
@@ -118,7 +120,7 @@ func openOutput(cfg *config.Train) (*output, error) {
 		f.Close()
 		return nil, err
 	}
-	o := &output{dir: cfg.OutputDir, metrics: f, release: release}
+	o := &output{dir: cfg.OutputDir, made: made, metrics: f, release: release}
 	if err = checkOutput(cfg); err == nil { // another run may have ended between
 		err = o.install()
 	}
@@ -138,11 +140,22 @@ func (o *output) install() error {
 	return fsx.Unpack(staged, o.dir, checkpoint.ModelFile)
 }
 
+// close ends the run's hold on its directory. A run that came to nothing leaves no trace of its own.
 func (o *output) close() {
+	info, err := o.metrics.Stat()
+	nothing := err == nil && info.Size() == 0 // closed, it is a result's
+	if nothing {
+		_ = os.Remove(o.metrics.Name()) // while it is locked; empty it does no harm
+	}
 	o.metrics.Close()
 	o.release()
 	if o.events != nil {
 		_ = o.events.Close() // every event has been written
+	}
+	if nothing {
+		for _, dir := range o.made {
+			_ = os.Remove(dir) // unless something is in it
+		}
 	}
 }
 

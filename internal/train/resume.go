@@ -143,11 +143,8 @@ func resumeFrom(cfg *config.Train, notice func(string)) (*saved, error) {
 	return nil, nil
 }
 
-// resume makes the run what it was when the checkpoint was written.
+// resume makes the run, which fits, what it was when the checkpoint was written.
 func (t *trainer) resume(s *saved) error {
-	if err := t.fits(s); err != nil {
-		return err
-	}
 	if err := t.opt.restore(s.tensors, s.Step); err != nil {
 		return err
 	}

@@ -49,14 +49,18 @@ func Run(ctx context.Context, cfg *config.Train, obs Observer) (*Result, error) 
 	if err := s.checkMemory(); err != nil {
 		return nil, err
 	}
-	out, err := openOutput(cfg)
-	if err != nil {
+	t := newTrainer(s, obs, machine)
+	if from != nil {
+		if err := t.fits(from); err != nil {
+			return nil, err
+		}
+	}
+	if t.out, err = openOutput(cfg); err != nil {
 		return nil, err
 	}
-	defer out.close()
-	t := newTrainer(s, obs, out, machine)
+	defer t.out.close()
 	if s.valid != nil {
-		if t.scorer, err = eval.NewScorer(s.model.Decoder); err != nil {
+		if t.scorer, err = eval.NewScorer(s.model); err != nil {
 			return nil, err
 		}
 		defer t.scorer.Close()
@@ -103,8 +107,8 @@ type trainer struct {
 	profiled time.Duration // time of the steps since the machine's profile was reset
 }
 
-func newTrainer(s *session, obs Observer, out *output, machine *nn.Machine) *trainer {
-	t := &trainer{session: s, obs: obs, out: out, machine: machine, progress: progress{Evaluated: -1}}
+func newTrainer(s *session, obs Observer, machine *nn.Machine) *trainer {
+	t := &trainer{session: s, obs: obs, machine: machine, progress: progress{Evaluated: -1}}
 	t.opt = newAdamW(machine.Params(), s.cfg.AdamBeta1, s.cfg.AdamBeta2, s.cfg.AdamEpsilon, s.cfg.WeightDecay, t.groups())
 	for step := range s.steps {
 		t.rates = append(t.rates, rateAt(s.cfg, step, s.steps, s.warmup))

@@ -277,7 +277,7 @@ func (a *app) printProfile(cfg *config.Train, p *train.Profile) {
 		if flops > 0 {
 			speed = commas(int64(flops / seconds / 1e9))
 		}
-		t.add(name, calls, fmt.Sprintf("%.3f", seconds), percent(seconds/p.Seconds), speed)
+		t.add(name, calls, fmt.Sprintf("%.3f", seconds), fmt.Sprintf("%.1f%%", 100*seconds/p.Seconds), speed)
 	}
 	for _, o := range p.Operators {
 		row(o.Name, commas(int64(o.Calls)), o.Seconds, o.Flops)

@@ -85,7 +85,7 @@ func (a *activation) keepHalves(g *Graph, rows int, share *buffer, halves *kerne
 	a.buf, a.halves, a.rows = share, halves, rows
 	switch {
 	case g.Training && g.Checkpointing:
-		a.recompute = recompute
+		a.recompute = g.timed(recompute)
 	case g.Training:
 		a.halves = &kernel.Halves{}
 		g.keptHalf += rows
@@ -187,7 +187,7 @@ func (a *activation) ownOr(g *Graph, rows int, share *buffer, recompute func() e
 		a.own(g, rows, share)
 		return
 	}
-	a.buf, a.recompute = share.reserve(rows), recompute
+	a.buf, a.recompute = share.reserve(rows), g.timed(recompute)
 }
 
 // shared is the memory that all layers use in turn. Every chain of operators is linear, so that a layer's use has ended

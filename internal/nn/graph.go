@@ -72,7 +72,10 @@ type Graph struct {
 	watched bool // values must be whole, for somebody looks at them
 	nothing *tensor.Dense
 	sizes
-	result Result
+
+	again    cost // of what is computed once more
+	remaking bool
+	result   Result
 }
 
 // Options says what a graph is for.
@@ -177,6 +180,11 @@ func (g *Graph) Compile(loss *Var) (*Machine, error) {
 		}
 		if _, err := G.Grad(loss.node, wrt...); err != nil {
 			return nil, fmt.Errorf("differentiating the model: %w", err)
+		}
+	}
+	for _, n := range g.graph.AllNodes() {
+		if o, ok := n.Op().(*op); ok {
+			o.again = &g.again
 		}
 	}
 	return &Machine{g: g, vm: G.NewTapeMachine(g.graph)}, nil

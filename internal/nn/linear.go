@@ -65,7 +65,7 @@ func (g *Graph) Linear(kind linearKind, x, residual *Var, weights ...*Weight) (*
 	}
 	l.even = !slices.ContainsFunc(weights[:len(weights)-1], func(w *Weight) bool { return w.Out%2 == 1 })
 	l.place()
-	fwd := newOp("linear "+weights[0].Name, activationType, nominal(y.rows), l.forward)
+	fwd := newOp("linear "+moduleNames(weights), activationType, nominal(y.rows), l.forward)
 	fwd.wrt, fwd.diff, fwd.flops = wrt, l.diff, l.flops
 	var err error
 	y.node, err = fwd.apply(inputs...)

@@ -13,7 +13,7 @@ func (l *linear) diff(grad *G.Node) (G.Nodes, error) {
 		l.residual.residual = grad
 	}
 	out := nominal(l.x.rows)
-	bwd := newOp("linear backward "+l.weights[0].Name, activationType, out, l.backward)
+	bwd := newOp("linear backward "+moduleNames(l.weights), activationType, out, l.backward)
 	bwd.flops = l.backwardFlops
 	d, err := bwd.apply(grad)
 	if err != nil {

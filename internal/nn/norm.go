@@ -36,13 +36,13 @@ func (g *Graph) RMSNorm(x *Var, gain *Gain, eps float64) (*Var, error) {
 		r, out := rms.get(in.N(), 1), a.buf.get(in.N(), x.rows)
 		return func(b int) { kernel.Norm(gain.Data, in.Blk(b), (*[kernel.Block]float32)(r.Blk(b)), out.Blk(b)) }, nil
 	}
-	a.recompute = func() error {
+	a.recompute = g.timed(func() error {
 		f, err := a.blocks()
 		if err == nil {
 			kernel.Parallel(g.blocks, f)
 		}
 		return err
-	}
+	})
 	inputs := []*G.Node{x.node}
 	if p != nil {
 		inputs = append(inputs, g.param(p))

@@ -38,6 +38,7 @@ type op struct {
 	diff  func(grad *G.Node) (G.Nodes, error)
 	flops func() float64 // of the current batch's matrix products; nil for none
 	cost  cost
+	again *cost  // of values that are computed once more on the way, which are not the operator's own; nil for none
 	watch *watch // nil but for a run that looks for numbers that are none
 }
 
@@ -66,7 +67,7 @@ func (o *op) InferShape(...G.DimSizer) (tensor.Shape, error) { return o.shape, n
 // on a goroutine of its own.
 func (o *op) Do(in ...G.Value) (v G.Value, err error) {
 	debug.SetPanicOnFault(true) // weights may be views of a mapped file, which somebody may shorten
-	defer o.cost.add(time.Now(), o.flops)
+	defer o.account(time.Now())()
 	defer func() {
 		if r := recover(); r != nil {
 			if _, ok := r.(interface{ Addr() uintptr }); ok {

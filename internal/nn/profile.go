@@ -33,10 +33,38 @@ func (c *cost) add(start time.Time, flops func() float64) {
 	}
 }
 
+// account returns what adds the time from start on to the operator's cost, without that of what was computed again meanwhile.
+func (o *op) account(start time.Time) func() {
+	if o.again == nil {
+		return func() { o.cost.add(start, o.flops) }
+	}
+	before := o.again.spent
+	return func() {
+		o.cost.add(start, o.flops)
+		o.cost.spent -= o.again.spent - before
+	}
+}
+
+// timed returns f, which computes a value again, with its time added to that of all such. f may call others.
+func (g *Graph) timed(f func() error) func() error {
+	return func() error {
+		if g.remaking {
+			return f()
+		}
+		g.remaking = true
+		defer func(start time.Time) {
+			g.remaking = false
+			g.again.add(start, nil)
+		}(time.Now())
+		return f()
+	}
+}
+
 // layerNumber is the part of a module's name that tells layers of one kind apart.
 var layerNumber = regexp.MustCompile(`\S*\blayers\.\d+\.`)
 
-// Profile returns the time of all operators by kind, the longest first.
+// Profile returns the time of all operators by kind, the longest first. What the backward pass computed once more for want of
+// memory is a kind of its own.
 func (m *Machine) Profile() []OperatorTime {
 	kinds := map[string]*OperatorTime{}
 	for _, n := range m.g.graph.AllNodes() {
@@ -55,6 +83,9 @@ func (m *Machine) Profile() []OperatorTime {
 		k.Flops += o.cost.flops
 	}
 	var all []OperatorTime
+	if again := m.g.again; again.calls > 0 {
+		all = append(all, OperatorTime{Name: "values computed again", Calls: again.calls, Seconds: again.spent.Seconds()})
+	}
 	for _, k := range kinds {
 		all = append(all, *k)
 	}
@@ -66,6 +97,7 @@ func (m *Machine) Profile() []OperatorTime {
 
 // ResetProfile begins a new profile.
 func (m *Machine) ResetProfile() {
+	m.g.again = cost{}
 	for _, n := range m.g.graph.AllNodes() {
 		if o, ok := n.Op().(*op); ok {
 			o.cost = cost{}

@@ -2,6 +2,7 @@ package nn
 
 import (
 	"fmt"
+	"strings"
 
 	"shira/internal/kernel"
 )
@@ -144,4 +145,14 @@ func (w *Weight) Params() []*Param {
 		all = append(all, w.Bias.Dense)
 	}
 	return all
+}
+
+// moduleNames returns the names of weights that are one operator: model.layers.0.self_attn.q_proj, k_proj, v_proj.
+func moduleNames(weights []*Weight) string {
+	names := weights[0].Name
+	block := names[:strings.LastIndexByte(names, '.')+1]
+	for _, w := range weights[1:] {
+		names += ", " + strings.TrimPrefix(w.Name, block)
+	}
+	return names
 }

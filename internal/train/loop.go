@@ -75,7 +75,7 @@ func (t *trainer) advance() error {
 	spent := time.Since(start)
 	if t.Step == t.resumed { // the first step makes room for what follows
 		t.machine.ResetProfile()
-		boundGarbage()
+		boundGarbage() // more is in use now
 	} else {
 		t.profiled += spent
 	}

@@ -71,6 +71,7 @@ func Run(ctx context.Context, cfg *config.Train, obs Observer) (*Result, error) 
 		return nil, err
 	}
 	defer debug.SetGCPercent(gcPercent()) // which boundGarbage lowers
+	boundGarbage()                        // of the first step, whose buffers replace smaller ones as they grow
 	if err := t.loop(ctx); err != nil {
 		err = t.interrupted(ctx, err)
 		if t.Step > 0 {

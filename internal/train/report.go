@@ -261,6 +261,7 @@ func (t *trainer) norm(d adapter.Delta, buf *normBuffer) (float64, error) {
 	if buf.base, err = tensor.Float32s(buf.base[:0]); err != nil {
 		return 0, err
 	}
+	tensor.Release() // or the whole base would be in memory in the end
 	base, rows := buf.base, max(1, blockEntries/in)
 	buf.block = slices.Grow(buf.block[:0], min(rows, out)*in)
 	block := buf.block[:cap(buf.block)]

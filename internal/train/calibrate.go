@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"runtime/debug"
 
 	"shira/internal/config"
 	"shira/internal/data"
@@ -34,6 +35,8 @@ func (s *session) calibrate(ctx context.Context, targets []*nn.Weight, take func
 	}
 	s.tell("mask %s: calibrating on %d examples of %s%s", s.cfg.Mask, examples.Len(), examples.Name(), often)
 	sums := make([]float32, mostEntries(passes))
+	defer debug.SetGCPercent(gcPercent())
+	boundGarbage()
 	for _, pass := range passes {
 		clear(sums)
 		if err := s.tally(ctx, pass, sums, examples); err != nil {

@@ -141,15 +141,18 @@ func (s *session) newChooser(targets []*nn.Weight) (*chooser, error) {
 			return nil, err
 		}
 	}
+	k, offset := 0, 0
+	if cfg.Scope == config.ScopeGlobal {
+		for _, w := range targets {
+			k, offset = k+min(budget(cfg, w), w.Out*w.In+1), offset+offsetIn(cfg, w) // what is too much stays so
+		}
+		s.calibration += mask.GlobalMemory(k, offset)
+	}
 	switch {
 	case cfg.Scope != config.ScopeGlobal:
 	case stand:
 		s.notices = append(s.notices, "scope is global: how many entries each weight has is known only after calibration; shown are equal shares")
 	default:
-		k, offset := 0, 0
-		for _, w := range targets {
-			k, offset = k+min(budget(cfg, w), w.Out*w.In+1), offset+offsetIn(cfg, w) // what is too much stays so
-		}
 		if c.global, err = c.strategy.NewGlobal(k, offset); err != nil {
 			return nil, err
 		}

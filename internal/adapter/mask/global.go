@@ -23,13 +23,20 @@ type candidate struct {
 // slack is how many candidates more than needed are held before the last of them are dropped.
 const slack = 1 << 16
 
+// most is how many are ever held of wanted candidates: a block of a weight comes before the last are dropped.
+func most(wanted int) int { return wanted + wanted/4 + slack + blockSize }
+
+// GlobalMemory is what a ranking for k entries after the first offset ones takes, in bytes.
+func GlobalMemory(k, offset int) int64 { return 16 * int64(most(offset+k)) }
+
 // NewGlobal returns a ranking from which Masks takes k entries after the first offset ones. The strategy must be a scored
 // one.
 func (s Strategy) NewGlobal(k, offset int) (*Global, error) {
 	if !s.Scored() || k < 1 || offset < 0 {
 		return nil, fault.New(fault.Internal, "", "mask %s cannot rank %d entries of several weights after %d", s.Name, k, offset)
 	}
-	return &Global{strategy: s, k: k, offset: offset}, nil
+	// Room that grew would be twice as large while it does. What is never used of it is never resident.
+	return &Global{strategy: s, k: k, offset: offset, running: make([]candidate, 0, most(offset+k))}, nil
 }
 
 // Add ranks the entries of another weight; r.K and r.Offset do not count. Among equal scores those of the weight that was
@@ -49,7 +56,7 @@ func (g *Global) Add(r Request) error {
 				g.running = append(g.running, candidate{int64(from + i), int32(len(g.weights)), rank})
 			}
 		}
-		if len(g.running) > wanted+wanted/4+slack {
+		if len(g.running) > most(wanted)-blockSize {
 			if g.floor, err = g.keep(wanted); err != nil {
 				return err
 			}
@@ -104,7 +111,19 @@ func (g *Global) Masks() (map[string][]int64, error) {
 	if err != nil {
 		return nil, err
 	}
+	counts := make([]int, len(g.weights))
+	ahead := passed // it counts equal ranks
+	for _, c := range g.running {
+		if !ahead.before(c.rank) {
+			counts[c.weight]++
+		}
+	}
 	masks := map[string][]int64{}
+	for i, n := range counts {
+		if n > 0 {
+			masks[g.weights[i]] = make([]int64, 0, n)
+		}
+	}
 	for _, c := range g.running {
 		if !passed.before(c.rank) {
 			name := g.weights[c.weight]

@@ -50,6 +50,9 @@ func RightMemory(rows int, blocks int64) int64 {
 	return blocks * int64(3*ceilDiv(rows, 2)*Block*4)
 }
 
+// MatMulMemory is what MatMul keeps for x of so many blocks of rows features, in bytes.
+func MatMulMemory(rows int, blocks int64) int64 { return min(RightMemory(rows, blocks), partsMost) }
+
 // split makes r features [from, from+rows) of its tensor, in parts.
 func (r *Right) split(from, rows int) {
 	r.from, r.rows = from, rows

@@ -85,6 +85,8 @@ func (l *linear) place() {
 				g.xTokenRows, g.dyTokenRows = max(g.xTokenRows, w.In), max(g.dyTokenRows, w.Out)
 			}
 		}
+	} else if l.stack == nil {
+		g.floatRows = max(g.floatRows, l.x.rows, l.y.rows)
 	}
 	if l.whole && l.to > l.from {
 		g.xTokenRows, g.dyTokenRows = max(g.xTokenRows, l.x.rows), max(g.dyTokenRows, l.to-l.from)

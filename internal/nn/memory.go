@@ -15,6 +15,7 @@ type sizes struct {
 	keptRows                  int // values that layers keep for each token besides activations
 	keptHalf                  int // of the activations that are kept in bfloat16
 	halfRows                  int // of the widest operand in bfloat16
+	floatRows                 int // of the widest operand in float32
 	xTokenRows, dyTokenRows   int // of the widest operands of sampled products
 	besideRows                int // of the operands of low-rank changes
 	takenRows, takenTokenRows int // of the gradients that are taken in pieces, for products and for sampled ones
@@ -44,6 +45,16 @@ func (g *Graph) Memory(tokens, longest int) Memory {
 		bytes, operand := g.loss.memory(n)
 		m.Logits = bytes + max(0, operand-n*int64(g.halfRows))*block/2
 	}
+	m.Shared += g.productMemory(n)
 	m.Attention = int64(kernel.Threads()) * int64(kernel.Blocks(longest)) * block * int64(g.attnRows)
 	return m
+}
+
+// productMemory is what package kernel keeps for products of blocks in float32.
+func (g *Graph) productMemory(blocks int64) int64 {
+	bytes := kernel.MatMulMemory(g.floatRows, blocks)
+	if c := g.loss; c != nil && g.Training && c.head.Half == nil {
+		bytes = max(bytes, kernel.MatMulMemory(c.head.Out, min(blocks, int64(chunkBlocks(c.head.Out, false)))))
+	}
+	return bytes
 }

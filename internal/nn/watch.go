@@ -67,22 +67,23 @@ func (w *watch) finite(v G.Value) bool {
 		if shape := v.Shape(); len(shape) == 3 { // an activation: the last block's padding is nobody's
 			return finiteTokens(kernel.NewTensor(d, shape[1]), w.tokens)
 		}
-		return finite(d)
+		return Finite(d)
 	}
 	return true
 }
 
-func finite(values []float32) bool {
+// Finite says whether no value is infinite or NaN.
+func Finite(values []float32) bool {
 	return !slices.ContainsFunc(values, func(v float32) bool { return v-v != 0 })
 }
 
 // Finite says whether no value, as products read it, is infinite or NaN.
 func (w *Weight) Finite() bool {
-	return finite(w.Data) && !slices.ContainsFunc(w.Half, func(h uint16) bool { v := kernel.FromHalf(h); return v-v != 0 })
+	return Finite(w.Data) && !slices.ContainsFunc(w.Half, func(h uint16) bool { v := kernel.FromHalf(h); return v-v != 0 })
 }
 
 // Finite says whether no value is infinite or NaN.
-func (n *Gain) Finite() bool { return finite(n.Data) }
+func (n *Gain) Finite() bool { return Finite(n.Data) }
 
 func finiteTokens(x kernel.Tensor, tokens int) bool {
 	for b := range x.N() {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"runtime/debug"
 
 	"shira/internal/config"
 	"shira/internal/data"
@@ -35,8 +34,7 @@ func (s *session) calibrate(ctx context.Context, targets []*nn.Weight, take func
 	}
 	s.tell("mask %s: calibrating on %d examples of %s%s", s.cfg.Mask, examples.Len(), examples.Name(), often)
 	sums := make([]float32, mostEntries(passes))
-	defer debug.SetGCPercent(gcPercent())
-	boundGarbage()
+	defer boundGarbage()()
 	for _, pass := range passes {
 		clear(sums)
 		if err := s.tally(ctx, pass, sums, examples); err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"shira/internal/checkpoint"
 	"shira/internal/fault"
+	"shira/internal/nn"
 )
 
 // checkFinite finds a trained value that the last update made infinite or NaN, or that the type it is stored in would: no loss
@@ -62,15 +63,11 @@ func (t *trainer) notFinite(info StepInfo) error {
 		}
 	}
 	for _, p := range t.machine.Params() {
-		if !finite(p.Grad) {
+		if !nn.Finite(p.Grad) {
 			return t.diverged(info.Step, info.Step-1, "the gradient of %s is not finite (loss %v)", fault.Quote(p.Name), info.Loss)
 		}
 	}
 	return t.diverged(info.Step, info.Step-1, "the loss is %v, the gradient's norm %v", info.Loss, info.GradNorm)
-}
-
-func finite(values []float32) bool {
-	return !slices.ContainsFunc(values, func(v float32) bool { return v-v != 0 })
 }
 
 // diverged is the error of a run whose numbers are no longer finite at a step, after so many updates. Before the first one

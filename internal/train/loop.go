@@ -96,23 +96,19 @@ func (t *trainer) advance() error {
 	return nil
 }
 
-// boundGarbage makes the collector run once steps have left garbageBytes: it would wait until they have left as much as is in use,
-// which over a long run makes the peak that much higher.
-func boundGarbage() {
+// boundGarbage makes the collector run once steps have left garbageBytes, until restore: it would wait until they have left as much as
+// is in use, which over a long run makes the peak that much higher.
+func boundGarbage() (restore func()) {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	percent := max(1, int(100*garbageBytes/m.HeapAlloc))
-	if percent < gcPercent() { // which is -1 where the collector is off
-		debug.SetGCPercent(percent)
+	before := debug.SetGCPercent(percent)
+	restore = func() { debug.SetGCPercent(before) }
+	if before < percent { // or −1, where the collector is off
+		restore()
 	}
-}
-
-// gcPercent returns what debug.SetGCPercent was last told.
-func gcPercent() int {
-	now := debug.SetGCPercent(-1)
-	debug.SetGCPercent(now)
-	return now
+	return restore
 }
 
 // step takes optimizer step number step, from 0.

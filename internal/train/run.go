@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"runtime/debug"
 	"time"
 
 	"shira/internal/config"
@@ -70,8 +69,7 @@ func Run(ctx context.Context, cfg *config.Train, obs Observer) (*Result, error) 
 	if err := t.begin(from); err != nil {
 		return nil, err
 	}
-	defer debug.SetGCPercent(gcPercent()) // which boundGarbage lowers
-	boundGarbage()                        // of the first step, whose buffers replace smaller ones as they grow
+	defer boundGarbage()() // of the first step, whose buffers replace smaller ones as they grow
 	if err := t.loop(ctx); err != nil {
 		err = t.interrupted(ctx, err)
 		if t.Step > 0 {
